@@ -1,0 +1,100 @@
+#include "maps/mapkey.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "util/ascii.h"
+
+enum { SECONDS_DIGITS_MAX = 12 }; /* more than any time that the rules can compare */
+
+static bool
+is_name(const char *p, size_t len)
+{
+	if (len == 0)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)p[i];
+
+		if (!ascii_digit(c) && !(c >= 'a' && c <= 'z') && c != '-' && c != '_' && c != '.')
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_state(struct cursor key)
+{
+	static const char *const names[] = {MAPKEY_READY, MAPKEY_ALIVE, MAPKEY_MTIME};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (cursor_len(&key) == strlen(names[i]) &&
+		    memcmp(key.p, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+enum mapkey_kind
+mapkey_parse(struct cursor key, struct mapkey *out)
+{
+	const char *p = (const char *)key.p, *colon;
+	size_t len = cursor_len(&key), domain_len, pattern_len;
+
+	memset(out, 0, sizeof(*out));
+	if (len == 0 || len > MAPKEY_MAX)
+		return MAPKEY_STRANGE;
+	if (*p == ':')
+		return is_state(key) ? MAPKEY_STATE : MAPKEY_STRANGE;
+	colon = memchr(p, ':', len);
+	domain_len = colon == NULL ? len : (size_t)(colon - p);
+	if (!is_name(p, domain_len))
+		return MAPKEY_STRANGE;
+	memcpy(out->domain, p, domain_len);
+	if (colon == NULL)
+		return MAPKEY_DOMAIN;
+	pattern_len = len - domain_len - 1;
+	if (!is_name(colon + 1, pattern_len))
+		return MAPKEY_STRANGE;
+	if (colon[1] == '.') /* Sendmail's way to write "*." */
+		out->pattern[0] = '*';
+	memcpy(out->pattern + (colon[1] == '.'), colon + 1, pattern_len);
+	return MAPKEY_PATTERN;
+}
+
+bool
+mapkey_pattern(const char *domain, const char *pattern, char out[MAPKEY_MAX + 1])
+{
+	const char *tail = pattern[0] == '*' ? pattern + 1 : pattern;
+	int n = snprintf(out, MAPKEY_MAX + 1, "%s:%s", domain, tail);
+
+	return n > 0 && n <= MAPKEY_MAX;
+}
+
+void
+mapvalue_print(const struct requirement *r, char out[MAPVALUE_MAX])
+{
+	assert(r->kind != REQUIRE_UNKNOWN);
+	snprintf(out, MAPVALUE_MAX, "%s %lld", r->kind == REQUIRE_ENFORCE ? "enforce" : "none",
+	    (long long)r->until);
+}
+
+struct requirement
+mapvalue_parse(struct cursor value)
+{
+	static const struct requirement unknown = {.kind = REQUIRE_UNKNOWN};
+	struct requirement r = unknown;
+
+	if (cursor_take(&value, "enforce "))
+		r.kind = REQUIRE_ENFORCE;
+	else if (cursor_take(&value, "none "))
+		r.kind = REQUIRE_NONE;
+	else
+		return unknown;
+	if (cursor_len(&value) == 0 || cursor_len(&value) > SECONDS_DIGITS_MAX)
+		return unknown;
+	for (; value.p < value.end; value.p++) {
+		if (!ascii_digit(*value.p))
+			return unknown;
+		r.until = r.until * 10 + (*value.p - '0');
+	}
+	return r;
+}
