@@ -1,0 +1,426 @@
+#include "site/config.h"
+
+#include <confuse.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "site/sock.h"
+#include "util/when.h"
+
+enum { MILTER_WAIT_MAX_S = 45 }; /* at end-of-message: few SMTP clients wait for longer */
+
+/* libconfuse has no argument for its error function: where the first error of the file being read
+ * goes. */
+static _Thread_local struct errmsg *parse_em;
+static _Thread_local const char *parse_path; /* a section may not know its file */
+
+static void
+note_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	char what[ERRMSG_MAX];
+
+	if (parse_em == NULL || parse_em->text[0] != '\0')
+		return;
+	vsnprintf(what, sizeof(what), fmt, ap);
+	if (cfg != NULL && cfg->line > 0)
+		errmsg_set(parse_em, "%s:%d: %s", parse_path, cfg->line, what);
+	else
+		errmsg_set(parse_em, "%s", what);
+}
+
+static const char *
+last_string(cfg_opt_t *opt)
+{
+	const char *s = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+
+	return s == NULL ? "" : s;
+}
+
+static int
+check_duration(cfg_t *cfg, cfg_opt_t *opt)
+{
+	time_t t;
+
+	if (when_parse_duration(last_string(opt), &t))
+		return 0;
+	cfg_error(cfg, "%s = \"%s\" is no duration; write a number and s, m, h or d, as in 30m",
+	    opt->name, last_string(opt));
+	return -1;
+}
+
+static int
+check_interval(cfg_t *cfg, cfg_opt_t *opt)
+{
+	time_t t;
+
+	if (when_parse_duration(last_string(opt), &t) && t > 0)
+		return 0;
+	cfg_error(cfg, "%s = \"%s\": want a duration of at least 1s", opt->name, last_string(opt));
+	return -1;
+}
+
+static int
+check_away(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return strcmp(last_string(opt), "never") == 0 ? 0 : check_duration(cfg, opt);
+}
+
+static int
+check_milter_wait(cfg_t *cfg, cfg_opt_t *opt)
+{
+	time_t t;
+
+	if (when_parse_duration(last_string(opt), &t) && t <= MILTER_WAIT_MAX_S)
+		return 0;
+	cfg_error(cfg, "wait = \"%s\": a duration from 0s to %ds is wanted", last_string(opt),
+	    MILTER_WAIT_MAX_S);
+	return -1;
+}
+
+static int
+check_word(cfg_t *cfg, cfg_opt_t *opt, const char *a, const char *b)
+{
+	if (strcmp(last_string(opt), a) == 0 || strcmp(last_string(opt), b) == 0)
+		return 0;
+	cfg_error(cfg, "%s = \"%s\": want %s or %s", opt->name, last_string(opt), a, b);
+	return -1;
+}
+
+static int
+check_enforcement(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_word(cfg, opt, "on", "observe");
+}
+
+static int
+check_domain_policy(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_word(cfg, opt, "optional", "disable");
+}
+
+static int
+check_socket(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct sock_address a;
+	struct errmsg em = {""};
+
+	if (sock_parse(last_string(opt), &a, &em))
+		return 0;
+	cfg_error(cfg, "%s: %s", opt->name, em.text);
+	return -1;
+}
+
+static int
+check_path(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *path = last_string(opt);
+
+	if (path[0] == '\0' || path[0] == '/')
+		return 0;
+	cfg_error(cfg, "%s = \"%s\": want a path that begins with /", opt->name, path);
+	return -1;
+}
+
+static int
+check_positive(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (cfg_opt_getnint(opt, cfg_opt_size(opt) - 1) > 0)
+		return 0;
+	cfg_error(cfg, "%s must be greater than 0", opt->name);
+	return -1;
+}
+
+static int
+check_mode(cfg_t *cfg, cfg_opt_t *opt)
+{
+	long mode = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
+
+	if (mode >= 0 && mode <= 0777)
+		return 0;
+	cfg_error(cfg, "mode %lo: want an octal file mode such as 0660", (unsigned long)mode);
+	return -1;
+}
+
+static int
+check_header(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *name = last_string(opt);
+
+	/* field-name, RFC 5322 section 3.6.8: printable, no colon; a length that any MTA takes. */
+	if (strlen(name) <= 64 && name[strcspn(name, " :\t\r\n\x7f")] == '\0')
+		return 0;
+	cfg_error(cfg, "header = \"%s\" is no header field name", name);
+	return -1;
+}
+
+static int
+check_domain_title(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *title = cfg_title(cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1));
+	char domain[DOMAIN_MAX + 1];
+	struct errmsg em = {""};
+
+	if (domain_normalize(title, strlen(title), domain, &em) == DOMAIN_OK)
+		return 0;
+	cfg_error(cfg, "domain \"%s\": %s", title, em.text);
+	return -1;
+}
+
+/* Not const: libconfuse wants it so. */
+static char socketmap_default[] = "{unix:" RUNDIR "/mtasts/socketmap.sock}", no_servers[] = "{}";
+
+static cfg_opt_t store_options[] = {CFG_STR("dir", LOCALSTATEDIR "/lib/mtasts/store", CFGF_NONE),
+    CFG_INT("max_mib", 8192, CFGF_NONE), CFG_END()};
+static cfg_opt_t control_options[] = {
+    CFG_STR("listen", "unix:" RUNDIR "/mtasts/control.sock", CFGF_NONE),
+    CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
+    CFG_STR("group", "", CFGF_NONE), CFG_END()};
+static cfg_opt_t socketmap_options[] = {CFG_STR_LIST("listen", socketmap_default, CFGF_NONE),
+    CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
+    CFG_STR("group", "", CFGF_NONE), CFG_END()};
+static cfg_opt_t dns_options[] = {
+    CFG_STR_LIST("servers", no_servers, CFGF_NONE), CFG_STR("timeout", "3s", CFGF_NONE), CFG_END()};
+static cfg_opt_t https_options[] = {
+    CFG_STR("ca_file", "", CFGF_NONE), CFG_STR("timeout", "60s", CFGF_NONE), CFG_END()};
+static cfg_opt_t map_options[] = {
+    CFG_STR("path", LOCALSTATEDIR "/lib/mtasts/map/policy.db", CFGF_NONE),
+    CFG_INT("none_max", 200000, CFGF_NONE), CFG_END()};
+static cfg_opt_t access_options[] = {CFG_STR("path", "", CFGF_NONE), CFG_END()};
+static cfg_opt_t nudge_options[] = {
+    CFG_STR("address", "127.0.0.1:25", CFGF_NONE), CFG_INT("per_minute", 10, CFGF_NONE), CFG_END()};
+static cfg_opt_t domain_options[] = {CFG_STR("policy", "optional", CFGF_NONE), CFG_END()};
+static cfg_opt_t milter_options[] = {
+    CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
+    CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("wait", "5s", CFGF_NONE),
+    CFG_STR("header", "X-MTA-STS", CFGF_NONE), CFG_END()};
+static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
+    CFG_STR("enforcement", "on", CFGF_NONE), CFG_STR("hold_max", "30m", CFGF_NONE),
+    CFG_STR("failed_check", "5m", CFGF_NONE), CFG_STR("away_limit", "2h", CFGF_NONE),
+    CFG_INT("discoveries_max", 2000, CFGF_NONE), CFG_BOOL("debug", cfg_false, CFGF_NONE),
+    CFG_SEC("store", store_options, CFGF_NONE), CFG_SEC("control", control_options, CFGF_NONE),
+    CFG_SEC("socketmap", socketmap_options, CFGF_NONE), CFG_SEC("dns", dns_options, CFGF_NONE),
+    CFG_SEC("https", https_options, CFGF_NONE), CFG_SEC("sendmail_map", map_options, CFGF_NONE),
+    CFG_SEC("access_map", access_options, CFGF_NONE), CFG_SEC("nudge", nudge_options, CFGF_NONE),
+    CFG_SEC("milter", milter_options, CFGF_NONE),
+    CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE), CFG_END()};
+
+static void
+set_checks(cfg_t *cfg)
+{
+	static const struct {
+		const char *option;
+		cfg_validate_callback_t check;
+	} checks[] = {{"enforcement", check_enforcement}, {"hold_max", check_duration},
+	    {"failed_check", check_interval}, {"away_limit", check_away},
+	    {"discoveries_max", check_positive}, {"store|dir", check_path},
+	    {"store|max_mib", check_positive}, {"control|listen", check_socket},
+	    {"control|mode", check_mode}, {"socketmap|listen", check_socket},
+	    {"socketmap|mode", check_mode}, {"dns|timeout", check_duration},
+	    {"https|ca_file", check_path}, {"https|timeout", check_duration},
+	    {"sendmail_map|path", check_path}, {"sendmail_map|none_max", check_positive},
+	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
+	    {"milter|mode", check_mode}, {"milter|wait", check_milter_wait},
+	    {"milter|header", check_header}, {"domain", check_domain_title},
+	    {"domain|policy", check_domain_policy}};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
+}
+
+static char *
+own(const char *s)
+{
+	char *copy = strdup(s);
+
+	if (copy == NULL)
+		abort(); /* start-up only: nothing to save yet */
+	return copy;
+}
+
+static char *
+own_or_null(cfg_t *cfg, const char *option)
+{
+	const char *s = cfg_getstr(cfg, option);
+
+	return s == NULL || s[0] == '\0' ? NULL : own(s);
+}
+
+static time_t
+seconds_of(cfg_t *cfg, const char *option)
+{
+	time_t t = 0;
+
+	(void)!when_parse_duration(cfg_getstr(cfg, option), &t); /* checked while it was read */
+	return t;
+}
+
+static void
+list_add(struct config_list *list, const char *item)
+{
+	char **grown = realloc(list->item, (list->n + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		abort();
+	list->item = grown;
+	list->item[list->n++] = own(item);
+}
+
+static struct config_list
+list_of(cfg_t *cfg, const char *option)
+{
+	struct config_list list = {0, NULL};
+
+	for (unsigned i = 0; i < cfg_size(cfg, option); i++)
+		list_add(&list, cfg_getnstr(cfg, option, i));
+	return list;
+}
+
+static struct config_sockets
+sockets_of(cfg_t *sec)
+{
+	return (struct config_sockets){.listen = list_of(sec, "listen"),
+	    .mode = (mode_t)cfg_getint(sec, "mode"),
+	    .owner = own_or_null(sec, "owner"),
+	    .group = own_or_null(sec, "group")};
+}
+
+static int
+compare_strings(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static struct config_list
+disabled_of(cfg_t *cfg)
+{
+	struct config_list list = {0, NULL};
+
+	for (unsigned i = 0; i < cfg_size(cfg, "domain"); i++) {
+		cfg_t *sec = cfg_getnsec(cfg, "domain", i);
+		char domain[DOMAIN_MAX + 1];
+
+		if (strcmp(cfg_getstr(sec, "policy"), "disable") == 0 &&
+		    domain_normalize(cfg_title(sec), strlen(cfg_title(sec)), domain, NULL) ==
+			DOMAIN_OK)
+			list_add(&list, domain);
+	}
+	if (list.n > 0)
+		qsort(list.item, list.n, sizeof(*list.item), compare_strings);
+	return list;
+}
+
+static struct config *
+config_of(cfg_t *cfg)
+{
+	struct config *c = calloc(1, sizeof(*c));
+	cfg_t *milter = cfg_getsec(cfg, "milter");
+
+	if (c == NULL)
+		abort();
+	c->user = own(cfg_getstr(cfg, "user"));
+	c->observe = strcmp(cfg_getstr(cfg, "enforcement"), "observe") == 0;
+	c->store_dir = own(cfg_getstr(cfg, "store|dir"));
+	c->store_max_bytes = (size_t)cfg_getint(cfg, "store|max_mib") << 20;
+	c->control = sockets_of(cfg_getsec(cfg, "control"));
+	c->socketmap = sockets_of(cfg_getsec(cfg, "socketmap"));
+	c->dns_servers = list_of(cfg, "dns|servers");
+	c->dns_timeout_s = seconds_of(cfg, "dns|timeout");
+	c->ca_file = own_or_null(cfg, "https|ca_file");
+	c->fetch_timeout_s = seconds_of(cfg, "https|timeout");
+	c->discoveries_max = (size_t)cfg_getint(cfg, "discoveries_max");
+	c->map_path = own_or_null(cfg, "sendmail_map|path");
+	c->map_none_max = (size_t)cfg_getint(cfg, "sendmail_map|none_max");
+	c->access_path = own_or_null(cfg, "access_map|path");
+	c->hold_max_s = seconds_of(cfg, "hold_max");
+	c->failed_check_s = seconds_of(cfg, "failed_check");
+	c->away_limit_s = strcmp(cfg_getstr(cfg, "away_limit"), "never") == 0
+			      ? AWAY_NEVER
+			      : seconds_of(cfg, "away_limit");
+	c->nudge_address = own_or_null(cfg, "nudge|address");
+	c->nudge_per_minute = (size_t)cfg_getint(cfg, "nudge|per_minute");
+	c->disabled = disabled_of(cfg);
+	c->milter_socket = own(cfg_getstr(milter, "socket"));
+	c->milter_mode = (mode_t)cfg_getint(milter, "mode");
+	c->milter_wait_s = seconds_of(milter, "wait");
+	c->milter_header = own_or_null(milter, "header");
+	c->debug = cfg_getbool(cfg, "debug") == cfg_true;
+	return c;
+}
+
+struct config *
+config_read(const char *path, struct errmsg *em)
+{
+	struct errmsg first = {""};
+	struct config *config = NULL;
+	cfg_t *cfg = cfg_init(options, CFGF_NONE);
+	int rc;
+
+	if (cfg == NULL) {
+		errmsg_set(em, "%s: out of memory", path);
+		return NULL;
+	}
+	cfg_set_error_function(cfg, note_error);
+	set_checks(cfg);
+	parse_em = &first;
+	parse_path = path;
+	rc = access(path, R_OK) == 0 ? cfg_parse(cfg, path) : CFG_FILE_ERROR;
+	parse_em = NULL;
+	if (rc == CFG_SUCCESS)
+		config = config_of(cfg);
+	else if (rc == CFG_FILE_ERROR)
+		errmsg_set(em, "%s: cannot be read: %m; an empty file means all defaults", path);
+	else
+		errmsg_set(em, "%s", first.text[0] != '\0' ? first.text : path);
+	cfg_free(cfg);
+	return config;
+}
+
+static void
+list_free(struct config_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free(list->item[i]);
+	free(list->item);
+}
+
+static void
+sockets_free(struct config_sockets *s)
+{
+	list_free(&s->listen);
+	free(s->owner);
+	free(s->group);
+}
+
+void
+config_free(struct config **config)
+{
+	struct config *c = *config;
+
+	if (c == NULL)
+		return;
+	free(c->user);
+	free(c->store_dir);
+	sockets_free(&c->control);
+	sockets_free(&c->socketmap);
+	list_free(&c->dns_servers);
+	free(c->ca_file);
+	free(c->map_path);
+	free(c->access_path);
+	free(c->nudge_address);
+	list_free(&c->disabled);
+	free(c->milter_socket);
+	free(c->milter_header);
+	free(c);
+	*config = NULL;
+}
+
+bool
+config_disabled(const struct config *config, const char *domain)
+{
+	return config->disabled.n > 0 &&
+	       bsearch(&domain, config->disabled.item, config->disabled.n,
+		   sizeof(*config->disabled.item), compare_strings) != NULL;
+}

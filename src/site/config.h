@@ -1,0 +1,71 @@
+/* site/config.h: mtasts.conf, read by all three programs. Errors name file and line. */
+#ifndef SITE_CONFIG_H
+#define SITE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "policy/domain.h"
+#include "util/errmsg.h"
+
+#define CONFIG_FILE SYSCONFDIR "/mtasts/mtasts.conf"
+
+enum { AWAY_NEVER = -1 }; /* away_limit_s: unknown domains are never delivered unchecked */
+
+struct config_list {
+	size_t n;
+	char **item;
+};
+
+/* One socket of ours: "unix:/path" or "inet:127.0.0.1:PORT". */
+struct config_sockets {
+	struct config_list listen;
+	mode_t mode;
+	char *owner, *group; /* NULL: those of the daemon */
+};
+
+struct config {
+	char *user;   /* runs as, when started as root */
+	bool observe; /* enforcement = observe */
+	char *store_dir;
+	size_t store_max_bytes;
+
+	struct config_sockets control; /* one unix socket */
+	struct config_sockets socketmap;
+
+	struct config_list dns_servers;
+	time_t dns_timeout_s;
+	char *ca_file; /* NULL: the system's */
+	time_t fetch_timeout_s;
+	size_t discoveries_max; /* at once */
+
+	char *map_path; /* the Sendmail policy map; NULL: off */
+	size_t map_none_max;
+	char *access_path; /* the access fragment; NULL: off */
+
+	time_t hold_max_s;
+	time_t failed_check_s; /* between two looks at TXT while mail fails its checks */
+	time_t away_limit_s;   /* or AWAY_NEVER */
+	char *nudge_address;   /* host:port of the MTA for ETRN; NULL: off */
+	size_t nudge_per_minute;
+
+	struct config_list disabled; /* domain "x" { policy = disable } : normalised, sorted */
+
+	char *milter_socket; /* "unix:/path" or "inet:PORT@host" */
+	mode_t milter_mode;
+	time_t milter_wait_s; /* at end-of-message, 0..45 */
+	char *milter_header;  /* NULL: no tag */
+
+	bool debug;
+};
+
+/* Reads a file; missing options have their defaults. NULL with "file:line: what; remedy". */
+MUST_USE struct config *config_read(const char *path, struct errmsg *em);
+void config_free(struct config **config); /* NULL-safe */
+
+/* True when the site has switched policies off for this normalised domain. */
+bool config_disabled(const struct config *config, const char *domain);
+
+#endif

@@ -1,0 +1,183 @@
+/* test_config.c: mtasts.conf: defaults, every option, and errors that name file and line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "site/config.h"
+
+static char path[] = "/tmp/test_config.XXXXXX";
+
+static struct config *
+read_text(const char *text, struct errmsg *em)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	return config_read(path, em);
+}
+
+static void
+an_empty_file_means_the_defaults(void **state UNUSED)
+{
+	struct errmsg em = {""};
+	struct config *c = read_text("", &em);
+
+	assert_non_null(c);
+	assert_string_equal(c->user, "mtasts");
+	assert_false(c->observe);
+	assert_int_equal(c->hold_max_s, 1800);
+	assert_int_equal(c->failed_check_s, 300);
+	assert_int_equal(c->away_limit_s, 7200);
+	assert_int_equal(c->milter_wait_s, 5);
+	assert_string_equal(c->milter_header, "X-MTA-STS");
+	assert_int_equal(c->fetch_timeout_s, 60);
+	assert_int_equal(c->socketmap.listen.n, 1);
+	assert_int_equal(c->socketmap.mode, 0660);
+	assert_null(c->socketmap.owner);
+	assert_int_equal(c->dns_servers.n, 0);
+	assert_null(c->access_path);
+	assert_null(c->ca_file);
+	assert_non_null(c->map_path);
+	assert_int_equal(c->disabled.n, 0);
+	config_free(&c);
+	assert_null(c);
+}
+
+static void
+every_option_is_read(void **state UNUSED)
+{
+	struct errmsg em = {""};
+	struct config *c = read_text(
+	    "user = nobody\nenforcement = observe\nhold_max = 10m\nfailed_check = 20s\naway_limit = never\n"
+	    "discoveries_max = 7\ndebug = true\n"
+	    "store { dir = /s  max_mib = 64 }\n"
+	    "control { listen = \"unix:/c\" mode = 0600 owner = root group = adm }\n"
+	    "socketmap { listen = {\"unix:/m\", \"inet:127.0.0.1:8461\"} }\n"
+	    "dns { servers = {\"127.0.0.1:5353\", \"::1\"} timeout = 1s }\n"
+	    "https { ca_file = /ca timeout = 20s }\n"
+	    "sendmail_map { path = /p.db none_max = 9 }\n"
+	    "access_map { path = /frag }\n"
+	    "nudge { address = \"\" per_minute = 3 }\n"
+	    "milter { socket = \"unix:/x\" mode = 0666 wait = 45s header = \"\" }\n"
+	    "domain \"B.Example.\" { policy = disable }\n"
+	    "domain \"a.example\" { policy = disable }\n"
+	    "domain \"c.example\" { policy = optional }\n",
+	    &em);
+
+	if (c == NULL)
+		fail_msg("%s", em.text);
+	assert_string_equal(c->user, "nobody");
+	assert_true(c->observe);
+	assert_int_equal(c->hold_max_s, 600);
+	assert_int_equal(c->failed_check_s, 20);
+	assert_int_equal(c->away_limit_s, AWAY_NEVER);
+	assert_int_equal(c->discoveries_max, 7);
+	assert_true(c->debug);
+	assert_string_equal(c->store_dir, "/s");
+	assert_int_equal(c->store_max_bytes, 64 << 20);
+	assert_string_equal(c->control.listen.item[0], "unix:/c");
+	assert_int_equal(c->control.mode, 0600);
+	assert_string_equal(c->control.group, "adm");
+	assert_int_equal(c->socketmap.listen.n, 2);
+	assert_string_equal(c->socketmap.listen.item[1], "inet:127.0.0.1:8461");
+	assert_int_equal(c->dns_servers.n, 2);
+	assert_int_equal(c->dns_timeout_s, 1);
+	assert_string_equal(c->ca_file, "/ca");
+	assert_int_equal(c->fetch_timeout_s, 20);
+	assert_string_equal(c->map_path, "/p.db");
+	assert_int_equal(c->map_none_max, 9);
+	assert_string_equal(c->access_path, "/frag");
+	assert_null(c->nudge_address);
+	assert_int_equal(c->nudge_per_minute, 3);
+	assert_int_equal(c->milter_wait_s, 45);
+	assert_null(c->milter_header);
+	assert_true(config_disabled(c, "a.example"));
+	assert_true(config_disabled(c, "b.example"));
+	assert_false(config_disabled(c, "c.example"));
+	config_free(&c);
+}
+
+static void
+errors_name_file_line_and_remedy(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		int line;
+		const char *word;
+	} t[] = {
+	    {"\nhold_max = soon\n", 2, "no duration"},
+	    {"failed_check = 0s\n", 1, "at least 1s"},
+	    {"hold_max = 1h\nunknown_thing = 1\n", 2, "unknown_thing"},
+	    {"milter {\n wait = 46s\n}\n", 2, "45s"},
+	    {"milter {\n header = \"A B\"\n}\n", 2, "header field name"},
+	    {"enforcement = off\n", 1, "want on or observe"},
+	    /* a section is checked when it is whole */
+	    {"\n\ndomain \"[1.2.3.4]\" {\n policy = disable\n}\n", 5, "1.2.3.4"},
+	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional or disable"},
+	    {"socketmap {\n listen = {\"inet:192.0.2.1:25\"}\n}\n", 2, "loopback"},
+	    {"control {\n listen = \"/run/x\"\n}\n", 2, "unix:/path"},
+	    {"control {\n mode = 1000\n}\n", 2, "octal"},
+	    {"discoveries_max = 0\n", 1, "greater than 0"},
+	    {"discoveries_max = many\n", 1, "discoveries_max"},
+	    {"sendmail_map {\n path = relative\n}\n", 2, "begins with /"},
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct errmsg em = {""};
+		struct config *c = read_text(t[i].text, &em);
+		char want[64];
+
+		snprintf(want, sizeof(want), "%s:%d: ", path, t[i].line);
+		if (c != NULL)
+			fail_msg("row %zu was accepted", i);
+		if (strncmp(em.text, want, strlen(want)) != 0 || strstr(em.text, t[i].word) == NULL)
+			fail_msg("row %zu: want \"%s...%s...\", have \"%s\"", i, want, t[i].word,
+			    em.text);
+	}
+}
+
+static void
+a_file_that_cannot_be_read_is_an_error_with_its_name(void **state UNUSED)
+{
+	struct errmsg em = {""};
+
+	assert_null(config_read("/nonexistent/mtasts.conf", &em));
+	assert_non_null(strstr(em.text, "/nonexistent/mtasts.conf"));
+	assert_non_null(strstr(em.text, "No such file"));
+}
+
+static int
+make_file(void **state UNUSED)
+{
+	int fd = mkstemp(path);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int
+remove_file(void **state UNUSED)
+{
+	return unlink(path);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_empty_file_means_the_defaults),
+	    cmocka_unit_test(every_option_is_read),
+	    cmocka_unit_test(errors_name_file_line_and_remedy),
+	    cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_with_its_name),
+	};
+
+	return cmocka_run_group_tests(tests, make_file, remove_file);
+}
