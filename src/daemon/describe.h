@@ -1,0 +1,22 @@
+/* daemon/describe.h: what we know of a domain, as JSON for mtastsctl; the objects of
+ * mtasts-control(5). */
+#ifndef DAEMON_DESCRIBE_H
+#define DAEMON_DESCRIBE_H
+
+#include <jansson.h>
+
+#include "daemon/resolve.h"
+#include "policy/entry.h"
+
+/*
+ * The object that `query` answers with; the caller's to json_decref().
+ *   e         NULL: never asked for
+ *   disabled  the site has switched policies off for this domain
+ *   pushed    the maps say what follows
+ */
+json_t *describe_entry(
+    const char *domain, const struct entry *e, bool disabled, bool pushed, time_t now);
+
+json_t *describe_time(time_t t); /* RFC 3339, null for 0 */
+
+#endif

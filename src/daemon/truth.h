@@ -1,0 +1,32 @@
+/*
+ * daemon/truth.h: what the maps should say, as store and configuration have it: for commits, and
+ * for repairs, which also bring home what only a map knows. All calls belong to the writer thread.
+ */
+#ifndef DAEMON_TRUTH_H
+#define DAEMON_TRUTH_H
+
+#include "maps/sink.h"
+#include "policy/entry.h"
+#include "site/config.h"
+#include "store/store.h"
+
+/* Set store and config, the rest to zero. */
+struct truth {
+	struct store *store;         /* borrowed */
+	const struct config *config; /* borrowed; may be changed between calls */
+	struct store_txn *importing;
+	size_t imported;
+	struct entry entry; /* keeps what the last lookup's answer borrows from */
+};
+
+/* The site's override first, then the entry (NULL: none known). Borrows from e. */
+struct requirement truth_requirement(
+    const struct truth *t, const char *domain, const struct entry *e, time_t now);
+
+/* For one repair; end it with truth_end() whatever came of it. */
+struct sink_truth truth_begin(struct truth *t);
+
+/* False with a reason: what was imported is not on disk. */
+MUST_USE bool truth_end(struct truth *t, struct errmsg *em);
+
+#endif

@@ -1,0 +1,308 @@
+/* test_socketmap.c: what the MTA is told, and what clients that mean ill can do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/socketmap.h"
+#include "daemon_room.h"
+#include "servers.h"
+
+static struct room room;
+static struct socketmap *server;
+static int silent = -1; /* a DNS server that never answers */
+
+static int
+open_room(void **state UNUSED)
+{
+	struct sockaddr_in at = {.sin_port = 0};
+	struct errmsg em = {""};
+	char more[128];
+
+	silent = bound_socket(SOCK_DGRAM, &at);
+	snprintf(more, sizeof(more),
+	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\ndomain \"off.example\" { policy = disable }",
+	    ntohs(at.sin_port));
+	room_open(&room, more);
+	room_start_writer(&room);
+	room_start_resolver(&room);
+	room_save(&room, "good.example", room_enforce("*.good.example"));
+	room_save(&room, "none.example", room_none());
+	{
+		struct socketmap_parts parts = {.base = room.base,
+		    .resolver = room.resolver,
+		    .writer = room.writer,
+		    .store = room.store,
+		    .held = room.held,
+		    .nudge = room.nudge};
+
+		server = socketmap_new(&parts, &room.config->socketmap, &em);
+	}
+	if (server == NULL)
+		fail_msg("%s", em.text);
+	return 0;
+}
+
+static int
+close_room(void **state UNUSED)
+{
+	socketmap_free(&server);
+	room_close(&room);
+	close(silent);
+	return 0;
+}
+
+static const char *
+frame(const char *text)
+{
+	static char bytes[2048];
+
+	snprintf(bytes, sizeof(bytes), "%zu:%s,", strlen(text), text);
+	return bytes;
+}
+
+static void
+ask(int fd, const char *request)
+{
+	const char *bytes = frame(request);
+
+	room_send(fd, bytes, strlen(bytes));
+}
+
+static void
+expect(int fd, const char *answer)
+{
+	char want[2048];
+
+	snprintf(want, sizeof(want), "%s", frame(answer));
+	if (strcmp(room_receive(&room, fd, strlen(want)), want) != 0)
+		fail_msg("%s, want %s", room_receive(&room, fd, strlen(want)), want);
+}
+
+static void
+each_key_has_its_answer(void **state UNUSED)
+{
+	static const struct {
+		const char *request, *answer;
+	} t[] = {{"mtastsq good.example", "OK enforce"},
+	    {"mtastsq Good.EXAMPLE.,4ANa1b2c3d", "OK enforce"}, {"mtastsq none.example", "OK none"},
+	    {"mtastsq off.example", "OK none"}, {"mtastsq localhost", "OK none"},
+	    {"mtastsq [192.0.2.1]", "OK none"}, {"mtastsq ", "OK none"},
+	    {"mtastsq :failed:good.example,4ANa1b2c3d", "OK noted"},
+	    {"mtastsq :failed:good.example", "OK noted"},
+	    {"mtastsq good.example,no such id", "PERM malformed queue id"},
+	    {"mtastsq good.example,0123456789012345678901234567890123456789",
+		"PERM malformed queue id"},
+	    {"sts good.example", "OK secure match=.good.example servername=hostname"},
+	    {"sts none.example", "NOTFOUND "}, {"sts localhost", "NOTFOUND "},
+	    {"other good.example", "PERM no such map; want mtastsq or sts"},
+	    {"", "PERM no such map; want mtastsq or sts"},
+	    {"mtastsq", "PERM no such map; want mtastsq or sts"}};
+	int fd = room_connect(room.socketmap);
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		ask(fd, t[i].request);
+		expect(fd, t[i].answer);
+	}
+	close(fd);
+}
+
+static void
+an_unknown_domain_waits_two_seconds_and_is_held(void **state UNUSED)
+{
+	struct timespec from, to;
+	int fd = room_connect(room.socketmap), second = room_connect(room.socketmap);
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	ask(fd, "mtastsq unknown.example,AAA1");
+	ask(second, "mtastsq unknown.example,AAA2");
+	expect(fd, "OK wait");
+	expect(second, "OK wait");
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_in_range(
+	    (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000, 1900, 4000);
+	assert_int_equal(held_count(room.held), 1);
+	ask(fd, "mtastsq unknown.example"); /* the discovery began long ago: no second wait */
+	expect(fd, "OK wait");
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	assert_true(from.tv_sec - to.tv_sec <= 1);
+	ask(fd, "sts unknown.example");
+	expect(fd, "TEMP mta-sts: policy not known yet");
+	close(fd);
+	close(second);
+}
+
+static void
+who_has_waited_in_vain_waits_for_the_next_domain_only_briefly(void **state UNUSED)
+{
+	struct timespec from, to;
+	int fd = room_connect(room.socketmap);
+	char request[64];
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int i = 0; i < 10; i++) {
+		snprintf(request, sizeof(request), "mtastsq slow%d.example,AAA1", i);
+		ask(fd, request);
+		expect(fd, "OK wait");
+	}
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_in_range(
+	    (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000, 2700, 6000);
+	close(fd);
+}
+
+static void
+one_byte_at_a_time_is_a_request_too(void **state UNUSED)
+{
+	int fd = room_connect(room.socketmap);
+	const char *bytes = "20:mtastsq good.example,";
+
+	for (const char *p = bytes; *p != '\0'; p++) {
+		room_send(fd, p, 1);
+		room_turn(&room);
+	}
+	expect(fd, "OK enforce");
+	close(fd);
+}
+
+static void
+requests_in_one_piece_are_answered_in_order(void **state UNUSED)
+{
+	const char bytes[] = "20:mtastsq good.example,20:mtastsq none.example,"
+			     "20:mtastsq slow.example,20:mtastsq good.example,";
+	int fd = room_connect(room.socketmap);
+
+	room_send(fd, bytes, sizeof(bytes) - 1);
+	expect(fd, "OK enforce");
+	expect(fd, "OK none");
+	expect(fd, "OK wait"); /* and what is behind it waits as well */
+	expect(fd, "OK enforce");
+	close(fd);
+}
+
+static void
+a_client_that_closes_its_side_still_gets_its_answers(void **state UNUSED)
+{
+	const char bytes[] = "20:mtastsq slow.example,20:mtastsq good.example,";
+	int fd = room_connect(room.socketmap);
+
+	room_send(fd, bytes, sizeof(bytes) - 1);
+	shutdown(fd, SHUT_WR);
+	assert_string_equal(room_receive(&room, fd, 0), "7:OK wait,10:OK enforce,");
+	close(fd);
+}
+
+static void
+a_client_that_goes_while_it_waits_is_forgotten(void **state UNUSED)
+{
+	int fd = room_connect(room.socketmap), other;
+
+	ask(fd, "mtastsq gone.example");
+	room_turn(&room);
+	room_turn(&room);
+	close(fd);
+	other = room_connect(room.socketmap);
+	ask(other, "mtastsq good.example");
+	expect(other, "OK enforce");
+	ask(other, "mtastsq gone.example");
+	expect(other, "OK wait");
+	close(other);
+}
+
+static void
+what_is_no_netstring_costs_the_connection(void **state UNUSED)
+{
+	static const char *const t[] = {"hello\n", "999999:", "01:a,", "3:abcd", ":,", "-1:,",
+	    "GET / HTTP/1.0\r\n\r\n", "20:mtastsq good.example;"};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		int fd = room_connect(room.socketmap);
+
+		room_send(fd, t[i], strlen(t[i]));
+		if (room_receive(&room, fd, 0)[0] != '\0')
+			fail_msg("%s", t[i]);
+		close(fd);
+	}
+}
+
+static void
+a_client_that_never_reads_is_not_served_without_bound(void **state UNUSED)
+{
+	const char *request = frame("mtastsq none.example");
+	int fd = room_connect(room.socketmap), other;
+	size_t sent = 0, len = strlen(request), stuck = 0;
+
+	while (stuck < 50 && sent < (size_t)64 << 20) {
+		ssize_t n =
+		    send(fd, request + sent % len, len - sent % len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		stuck = n > 0 ? 0 : stuck + 1;
+		if (n < 0)
+			room_turn(&room);
+	}
+	/* It is not read from any further: what it sent is in the sockets' buffers. */
+	assert_int_equal(stuck, 50);
+	assert_true(sent < (size_t)4 << 20);
+	other = room_connect(room.socketmap);
+	ask(other, "mtastsq good.example");
+	expect(other, "OK enforce");
+	assert_memory_equal(room_receive(&room, fd, 20000), "7:OK none,7:OK none,", 20);
+	close(fd);
+	close(other);
+}
+
+static void
+connections_beyond_the_limit_wait_and_come_in_later(void **state UNUSED)
+{
+	enum { N = 2050 };
+	static int fd[N];
+	struct rlimit limit;
+	size_t n;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < 2 * N + 100)
+		skip();
+	for (n = 0; n < N; n++) {
+		fd[n] = room_connect(room.socketmap);
+		room_turn(&room);
+	}
+	ask(fd[N - 1], "mtastsq good.example");
+	for (int i = 0; i < 50; i++)
+		room_turn(&room);
+	assert_int_equal(recv(fd[N - 1], &n, 1, MSG_DONTWAIT), -1);
+	ask(fd[0], "mtastsq good.example");
+	expect(fd[0], "OK enforce");
+	for (n = 0; n < N - 1; n++)
+		close(fd[n]);
+	expect(fd[N - 1], "OK enforce");
+	close(fd[N - 1]);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define ROOM(test) cmocka_unit_test_setup_teardown(test, open_room, close_room)
+	    ROOM(each_key_has_its_answer), ROOM(an_unknown_domain_waits_two_seconds_and_is_held),
+	    ROOM(who_has_waited_in_vain_waits_for_the_next_domain_only_briefly),
+	    ROOM(one_byte_at_a_time_is_a_request_too),
+	    ROOM(requests_in_one_piece_are_answered_in_order),
+	    ROOM(a_client_that_closes_its_side_still_gets_its_answers),
+	    ROOM(a_client_that_goes_while_it_waits_is_forgotten),
+	    ROOM(what_is_no_netstring_costs_the_connection),
+	    ROOM(a_client_that_never_reads_is_not_served_without_bound),
+	    ROOM(connections_beyond_the_limit_wait_and_come_in_later)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
