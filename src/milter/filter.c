@@ -1,0 +1,279 @@
+#include "milter/filter.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <libmilter/mfapi.h>
+
+#include "milter/message.h"
+#include "milter/outbound.h"
+#include "milter/spare.h"
+#include "site/sock.h"
+#include "util/log.h"
+
+enum {
+	STOP_MS = 2000, /* for messages at their end when we stop */
+	PROGRESS_S = 4  /* between two signs of life; the MTA waits 10 s for one */
+};
+
+static const struct config *cf;
+static atomic_int ending; /* messages in xxfi_eom */
+
+/* --- one message: kept with libmilter's context, thrown away at its end --- */
+
+static struct message *
+current(SMFICTX *ctx)
+{
+	return smfi_getpriv(ctx);
+}
+
+static void
+drop(SMFICTX *ctx)
+{
+	struct message *m = current(ctx);
+
+	message_free(&m);
+	smfi_setpriv(ctx, NULL);
+}
+
+static char *
+macro(SMFICTX *ctx, const char *name)
+{
+	return smfi_getsymval(ctx, (char *)(uintptr_t)name); /* libmilter does not write to it */
+}
+
+/* MAIL, RCPT and header get no reply of ours: SMFIP_NR_*. Without a message all goes unseen. */
+static sfsistat
+on_mail(SMFICTX *ctx, char **argv UNUSED)
+{
+	struct message *m;
+
+	drop(ctx);
+	m = message_new(cf->control.listen.item[0], cf->milter_header);
+	if (m == NULL)
+		log_line(LOG_ERR, "out of memory: a message goes through unseen and untagged");
+	else if (smfi_setpriv(ctx, m) != MI_SUCCESS)
+		message_free(&m);
+	return SMFIS_NOREPLY;
+}
+
+static void
+log_unknown(const char *why)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&said))
+		log_line(LOG_ERR,
+		    "%s; add them to confMILTER_MACROS_ENVRCPT. Until then mail is not tagged and "
+		    "waits in the queue instead of here. Said once",
+		    why);
+}
+
+static sfsistat
+on_rcpt(SMFICTX *ctx, char **argv)
+{
+	struct message *m = current(ctx);
+	struct outbound_rcpt rcpt = {
+	    .mailer = macro(ctx, "{rcpt_mailer}"),
+	    .host = macro(ctx, "{rcpt_host}"),
+	    .addr = macro(ctx, "{rcpt_addr}"),
+	    .envelope = argv[0],
+	};
+	char domain[DOMAIN_MAX + 1];
+	struct errmsg why = {""};
+
+	if (m == NULL)
+		return SMFIS_NOREPLY;
+	message_queue_id(m, macro(ctx, "i"));
+	switch (outbound_domain(&rcpt, domain, &why)) {
+	case OUTBOUND_YES:
+		message_rcpt(m, domain, rcpt.addr);
+		break;
+	case OUTBOUND_NO:
+		log_line(LOG_DEBUG, "not by its own MX: %s", why.text);
+		break;
+	case OUTBOUND_UNKNOWN:
+		log_unknown(why.text);
+		break;
+	}
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat
+on_header(SMFICTX *ctx, char *name, char *value)
+{
+	struct message *m = current(ctx);
+
+	if (m != NULL)
+		message_header(m, name, value);
+	return SMFIS_NOREPLY;
+}
+
+struct patience {
+	SMFICTX *ctx;
+	time_t next_progress; /* of the monotonic clock */
+};
+
+static time_t
+monotonic_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+static bool
+on_waiting(void *arg)
+{
+	struct patience *p = arg;
+	time_t now = monotonic_s();
+
+	spare_worker();
+	if (now < p->next_progress)
+		return true;
+	p->next_progress = now + PROGRESS_S;
+	return smfi_progress(p->ctx) == MI_SUCCESS;
+}
+
+/* Takes forged copies away, from the last to the first, so that no index moves; then adds ours. */
+static void
+write_tag(SMFICTX *ctx, const struct message *m)
+{
+	const char *value = tag_value(message_tag(m));
+	bool failed = false;
+
+	for (int n = message_forged(m); n > 0; n--)
+		failed |= smfi_chgheader(ctx, cf->milter_header, n, NULL) != MI_SUCCESS;
+	if (value[0] != '\0')
+		failed |=
+		    smfi_addheader(ctx, cf->milter_header, (char *)(uintptr_t)value) != MI_SUCCESS;
+	if (failed)
+		log_line(LOG_ERR, "the MTA did not let us change %s", cf->milter_header);
+}
+
+static sfsistat
+on_end(SMFICTX *ctx)
+{
+	struct message *m = current(ctx);
+	struct patience patience = {ctx, monotonic_s() + PROGRESS_S};
+
+	if (m != NULL && message_outbound(m)) {
+		atomic_fetch_add(&ending, 1);
+		message_queue_id(m, macro(ctx, "i"));
+		message_settle(m, (long)cf->milter_wait_s * 1000, on_waiting, &patience);
+		message_log(m);
+		if (cf->milter_header != NULL)
+			write_tag(ctx, m);
+		atomic_fetch_sub(&ending, 1);
+	}
+	drop(ctx);
+	return SMFIS_CONTINUE;
+}
+
+static sfsistat
+on_abort(SMFICTX *ctx)
+{
+	drop(ctx);
+	return SMFIS_CONTINUE;
+}
+
+static sfsistat
+on_close(SMFICTX *ctx)
+{
+	drop(ctx);
+	return SMFIS_CONTINUE;
+}
+
+/*
+ * Asks only for the steps that we need: MAIL, RCPT, headers when there is a tag, the end. The
+ * answers to all but the end are left out (libmilter gives them itself to an MTA that wants them),
+ * so that we cost the client no time at RCPT. The same for every connection: libmilter's table of
+ * steps is shared by all.
+ */
+static sfsistat
+on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned long f2 UNUSED,
+    unsigned long f3 UNUSED, unsigned long *our_actions, unsigned long *our_steps,
+    unsigned long *our_f2, unsigned long *our_f3)
+{
+	bool tags = cf->milter_header != NULL;
+	unsigned long skip = SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOEOH |
+			     SMFIP_NODATA | SMFIP_NOUNKNOWN | (tags ? 0 : SMFIP_NOHDRS);
+
+	*our_actions = tags ? actions & (SMFIF_ADDHDRS | SMFIF_CHGHDRS) : 0;
+	if ((actions & SMFIF_SETSYMLIST) != 0) {
+		*our_actions |= SMFIF_SETSYMLIST;
+		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char[]){"i"});
+		smfi_setsymlist(
+		    ctx, SMFIM_ENVRCPT, (char[]){"{rcpt_mailer} {rcpt_host} {rcpt_addr}"});
+	}
+	*our_steps = (steps & skip) | SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR;
+	*our_f2 = *our_f3 = 0;
+	return SMFIS_CONTINUE;
+}
+
+static const struct smfiDesc callbacks = {
+    .xxfi_name = (char[]){"mtasts-milter"},
+    .xxfi_version = SMFI_VERSION,
+    .xxfi_flags = SMFIF_ADDHDRS | SMFIF_CHGHDRS,
+    .xxfi_negotiate = on_negotiate,
+    .xxfi_envfrom = on_mail,
+    .xxfi_envrcpt = on_rcpt,
+    .xxfi_header = on_header,
+    .xxfi_eom = on_end,
+    .xxfi_abort = on_abort,
+    .xxfi_close = on_close,
+};
+
+static bool
+open_socket(struct errmsg *em)
+{
+	const char *path =
+	    strncmp(cf->milter_socket, "unix:", 5) == 0 ? cf->milter_socket + 5 : NULL;
+	mode_t before;
+	bool opened;
+
+	if (path != NULL && !sock_clear_stale(cf->milter_socket, em))
+		return false;
+	before = umask(0777 & ~cf->milter_mode); /* never wider than asked, not for a moment */
+	opened = smfi_opensocket(0) == MI_SUCCESS;
+	umask(before);
+	if (opened && (path == NULL || chmod(path, cf->milter_mode) == 0))
+		return true;
+	errmsg_set(em,
+	    "%s: cannot listen: %s; is the directory writable by this user, the port free?",
+	    cf->milter_socket, strerror(errno));
+	return false;
+}
+
+bool
+filter_open(const struct config *config, struct errmsg *em)
+{
+	cf = config;
+	spare_init(cf->milter_socket);
+	if (smfi_setconn(cf->milter_socket) != MI_SUCCESS ||
+	    smfi_register(callbacks) != MI_SUCCESS) {
+		errmsg_set(em, "%s: libmilter does not take this socket", cf->milter_socket);
+		return false;
+	}
+	return open_socket(em);
+}
+
+bool
+filter_run(struct errmsg *em)
+{
+	const struct timespec moment = {.tv_nsec = 50 * 1000 * 1000};
+	bool ok = smfi_main() == MI_SUCCESS;
+
+	message_stop();
+	for (int ms = 0; ms < STOP_MS && atomic_load(&ending) > 0; ms += 50)
+		nanosleep(&moment, NULL);
+	if (!ok)
+		errmsg_set(em, "libmilter stopped serving; its reason is in the log");
+	return ok;
+}

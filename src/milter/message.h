@@ -1,0 +1,72 @@
+/*
+ * milter/message.h: one message on its way through the MTA: whom it goes to, what mtastsd says of
+ * them, how long it may wait for that. Knows nothing of libmilter. One thread at a time.
+ */
+#ifndef MILTER_MESSAGE_H
+#define MILTER_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "milter/tag.h"
+#include "util/errmsg.h"
+
+/* Limits of one message. What is beyond is left to the check at delivery, and logged. */
+enum {
+	MESSAGE_RCPTS_MAX = 10000,   /* outbound recipients with a log line of their own */
+	MESSAGE_DOMAINS_MAX = 10000, /* different policy domains asked for */
+	MESSAGE_AWAIT_MAX = 100,     /* domains waited for at end-of-message */
+	MESSAGE_QID_MAX = 64         /* bytes of a queue id */
+};
+
+struct message;
+
+/*
+ *   control  address of mtastsd's control socket; borrowed for the life of the message
+ *   header   name of the tag, borrowed as well; NULL: no tag
+ * NULL: out of memory.
+ */
+MUST_USE struct message *message_new(const char *control, const char *header);
+void message_free(struct message **m); /* NULL-safe */
+
+/* Sets the queue id when one is given; the MTA may tell it early or late. */
+void message_queue_id(struct message *m, const char *queue_id);
+
+/*
+ * Adds an outbound recipient and asks mtastsd to look at its domain, if that is new to the message.
+ * Does not wait for the answer.
+ *   domain  normalised
+ *   addr    for the log
+ */
+void message_rcpt(struct message *m, const char *domain, const char *addr);
+
+/* Looks at one header: a To or Cc, or a copy of the tag that is not ours. */
+void message_header(struct message *m, const char *name, const char *value);
+
+/* False: all recipients are local, or go by another way than their own MX. */
+bool message_outbound(const struct message *m);
+
+/* Called a moment after waiting began, and then about twice a second while it goes on. False: the
+ * MTA is gone, do not wait for it. */
+typedef bool message_waiting_fn(void *arg);
+
+/*
+ * Waits until all domains are settled and pushed, the time is over, or message_stop() was called.
+ * Domains that To or Cc show are awaited first, so that how many others there are does not change
+ * the tag.
+ */
+void message_settle(struct message *m, long wait_ms, message_waiting_fn *waiting, void *arg);
+
+/* One line a recipient, with the queue id. */
+void message_log(const struct message *m);
+
+/* The value for the tag; TAG_ABSENT when no outbound recipient's domain is shown. */
+enum tag message_tag(const struct message *m);
+
+/* How many headers with the name of the tag the message came with. */
+int message_forged(const struct message *m);
+
+/* Ends the waiting of all messages, now and later; thread-safe. */
+void message_stop(void);
+
+#endif

@@ -1,0 +1,133 @@
+/* mtasts-milter: starts discovery at RCPT, waits a little at end-of-message, tags;
+ * mtasts-milter(8). */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "milter/filter.h"
+#include "site/config.h"
+#include "site/notify.h"
+#include "site/privs.h"
+#include "util/log.h"
+
+static const char help[] = "usage: mtasts-milter [-c FILE] [-t]\n"
+			   "  -c, --config=FILE   read FILE (default: " CONFIG_FILE ")\n"
+			   "  -t, --test          test the configuration and exit\n"
+			   "  -h, --help          print this and exit\n"
+			   "  -V, --version       print the version and exit\n";
+
+static const struct option longopts[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"test", no_argument, NULL, 't'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Makes the directory of a unix socket for the user, when there is none; root only. */
+static bool
+make_socket_dir(const struct config *config, struct errmsg *em)
+{
+	const char *path = config->milter_socket, *slash = strrchr(path, '/');
+	struct stat st;
+	char *dir;
+	bool ok;
+
+	if (geteuid() != 0 || strncmp(path, "unix:/", 6) != 0 || slash == path + 5)
+		return true;
+	dir = strndup(path + 5, (size_t)(slash - path) - 5);
+	ok = dir != NULL &&
+	     (stat(dir, &st) == 0 || privs_own_dir(dir, config->user, NULL, 0755, em));
+	if (dir == NULL)
+		errmsg_set(em, "out of memory");
+	free(dir);
+	return ok;
+}
+
+static int
+serve(const struct config *config)
+{
+	struct errmsg em = {""};
+	int code = EX_OK;
+
+	if (!make_socket_dir(config, &em) || !privs_drop(config->user, &em))
+		code = EX_NOPERM;
+	else if (!filter_open(config, &em))
+		code = EX_UNAVAILABLE;
+	if (code != EX_OK) {
+		log_line(LOG_ERR, "%s", em.text);
+		return code;
+	}
+	log_line(LOG_INFO, "version=" PACKAGE_VERSION " socket=%s wait_s=%ld header=%s",
+	    config->milter_socket, (long)config->milter_wait_s,
+	    config->milter_header == NULL ? "off" : config->milter_header);
+	notify("READY=1");
+	if (!filter_run(&em)) {
+		log_line(LOG_ERR, "%s", em.text);
+		code = EX_SOFTWARE;
+	}
+	notify("STOPPING=1");
+	log_line(LOG_INFO, "stopped");
+	return code;
+}
+
+static int
+run(const char *path, bool test)
+{
+	struct errmsg em = {""};
+	struct config *config = config_read(path, &em);
+
+	if (config == NULL) {
+		fprintf(stderr, "mtasts-milter: %s\n", em.text);
+		return EX_CONFIG;
+	}
+	if (!test) {
+		log_open("mtasts-milter", true, config->debug);
+		signal(SIGPIPE, SIG_IGN);
+		json_object_seed(0); /* before there are threads */
+		/* config stays: libmilter's workers outlive serve() and read it until we exit. */
+		return serve(config);
+	}
+	printf("%s: ok\n", path);
+	config_free(&config);
+	return EX_OK;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *path = CONFIG_FILE;
+	bool test = false;
+	int ch;
+
+	while ((ch = getopt_long(argc, argv, "c:thV", longopts, NULL)) != -1)
+		switch (ch) {
+		case 'c':
+			path = optarg;
+			break;
+		case 't':
+			test = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EX_OK;
+		case 'V':
+			puts("mtasts-milter " PACKAGE_VERSION);
+			return EX_OK;
+		default:
+			fputs("try 'mtasts-milter --help'\n", stderr);
+			return EX_USAGE;
+		}
+	if (optind < argc) {
+		fputs("mtasts-milter: takes no arguments; try 'mtasts-milter --help'\n", stderr);
+		return EX_USAGE;
+	}
+	return run(path, test);
+}
