@@ -1,0 +1,54 @@
+/*
+ * ctl/doctor.h: is this host's Sendmail set up so that policies are enforced? Judges what
+ * doctor_command.c has gathered; no I/O. What must hold is what FEATURE(`mtasts') generates; each
+ * check says how to mend what it finds.
+ */
+#ifndef CTL_DOCTOR_H
+#define CTL_DOCTOR_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "ctl/cf.h"
+#include "site/config.h"
+#include "util/errmsg.h"
+
+/* What stat(2) said. */
+struct doctor_file {
+	int error; /* errno, 0: the rest holds */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct doctor_facts {
+	const struct config *config;
+	const char *cf_path, *submit_path;
+	const struct cf *cf, *submit; /* NULL: not readable, the reason is in: */
+	struct errmsg cf_error, submit_error;
+	struct doctor_file map_dir, map;     /* of config->map_path */
+	uid_t map_uid;                       /* of config->user; (uid_t)-1: no such user */
+	struct doctor_file ca_file, ca_path; /* of cf's options, when it has them */
+	bool daemon_answers, lookup_answers, milter_answers;
+	struct errmsg daemon_error, lookup_error, milter_error;
+};
+
+enum { DOCTOR_MAX = 32, DOCTOR_REMEDY_MAX = 1024 };
+
+struct doctor_finding {
+	const char *check; /* a short name, for scripts */
+	const char *what;  /* what is wanted, a sentence */
+	bool ok;
+	struct errmsg found;            /* what there is instead; empty when ok */
+	char remedy[DOCTOR_REMEDY_MAX]; /* the lines to add, or the command; empty when ok */
+};
+
+/* Runs the checks in the order in which they should be mended. Returns their number, at most
+ * DOCTOR_MAX. */
+size_t doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTOR_MAX]);
+
+/* The file that Sendmail opens for a map of type hash: ".db" is added when it is not there. False:
+ * too long. */
+bool doctor_map_file(const char *map_path, char *out, size_t size);
+
+#endif

@@ -1,0 +1,185 @@
+#include "ctl/doctor_command.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "ctl/doctor.h"
+#include "ctl/input.h"
+#include "site/client.h"
+#include "site/sock.h"
+
+enum { DAEMON_WAIT_MS = 5000 };
+
+static struct cf *
+read_cf(const char *path, struct errmsg *em)
+{
+	struct input input;
+	struct errmsg why;
+	struct cf *cf;
+
+	if (input_read(path, stdin, CF_BYTES_MAX + 1, &input, em) != INPUT_OK)
+		return NULL;
+	if ((cf = cf_parse(input_cursor(&input), &why)) == NULL)
+		errmsg_set(em, "%s: %s", path, why.text);
+	input_clear(&input);
+	return cf;
+}
+
+static struct doctor_file
+look_at(const char *path)
+{
+	struct stat st;
+
+	if (path == NULL || stat(path, &st) != 0)
+		return (struct doctor_file){.error = path == NULL ? ENOENT : errno};
+	return (struct doctor_file){0, st.st_mode, st.st_uid, st.st_gid};
+}
+
+static void
+look_at_map(struct doctor_facts *facts)
+{
+	char file[PATH_MAX], dir[PATH_MAX];
+	const struct passwd *pw = getpwnam(facts->config->user);
+
+	facts->map_uid = pw != NULL ? pw->pw_uid : (uid_t)-1;
+	facts->map = facts->map_dir = look_at(NULL);
+	if (facts->config->map_path == NULL ||
+	    !doctor_map_file(facts->config->map_path, file, sizeof(file)))
+		return;
+	facts->map = look_at(file);
+	memcpy(dir, file, sizeof(dir));
+	facts->map_dir = look_at(dirname(dir));
+}
+
+/* A status answer is the proof that it is mtastsd, and that it is alive. */
+static bool
+ask_daemon(const struct config *config, struct errmsg *em)
+{
+	struct client *client = client_open(config->control.listen.item[0], em);
+	json_t *request, *answer = NULL;
+
+	if (client == NULL)
+		return false;
+	request = json_pack("{s:s}", "cmd", "status");
+	if (client_send(client, request, em) == CLIENT_OK) {
+		if (client_wait(client, DAEMON_WAIT_MS, &answer, em) == CLIENT_AGAIN)
+			errmsg_set(em, "no answer within %d s", DAEMON_WAIT_MS / 1000);
+		else if (answer != NULL && !json_is_boolean(json_object_get(answer, "ready")))
+			errmsg_set(em, "what listens there is not mtastsd");
+	}
+	client_close(&client);
+	json_decref(request);
+	if (!json_is_boolean(json_object_get(answer, "ready"))) {
+		json_decref(answer);
+		return false;
+	}
+	json_decref(answer);
+	return true;
+}
+
+/* Being able to connect is all that is seen without a message. */
+static bool
+takes_connections(const char *address, struct errmsg *em)
+{
+	char ours[256];
+	const char *at = strchr(address, '@');
+	int fd;
+
+	if (strncmp(address, "inet:", 5) == 0 && at != NULL) { /* libmilter's inet:PORT@host */
+		snprintf(ours, sizeof(ours), "inet:%s:%.*s", at + 1, (int)(at - address - 5),
+		    address + 5);
+		address = ours;
+	}
+	if ((fd = sock_connect(address, em)) >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void
+look_at_sockets(struct doctor_facts *facts)
+{
+	const struct config *config = facts->config;
+
+	facts->daemon_answers = ask_daemon(config, &facts->daemon_error);
+	if (config->socketmap.listen.n > 0)
+		facts->lookup_answers =
+		    takes_connections(config->socketmap.listen.item[0], &facts->lookup_error);
+	else
+		errmsg_set(&facts->lookup_error, "mtasts.conf has no socketmap socket");
+	facts->milter_answers = takes_connections(config->milter_socket, &facts->milter_error);
+}
+
+static json_t *
+finding_json(const struct doctor_finding *f)
+{
+	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "check", f->check, "what", f->what, "ok",
+	    f->ok, "found", command_text(f->ok ? NULL : f->found.text), "remedy",
+	    command_text(f->ok ? NULL : f->remedy));
+}
+
+static void
+print_findings(const struct invocation *inv, const struct doctor_finding *f, size_t n, size_t bad)
+{
+	if (inv->json) {
+		json_t *array = json_array();
+
+		for (size_t i = 0; i < n; i++)
+			json_array_append_new(array, finding_json(&f[i]));
+		command_print_json(inv, json_pack("{s:b, s:o}", "ok", bad == 0, "checks", array));
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		fprintf(inv->out, "%-8s%s\n", f[i].ok ? "ok" : "MISSING", f[i].what);
+		if (!f[i].ok)
+			fprintf(inv->out, "        found:  %s\n        remedy: %s\n",
+			    f[i].found.text, f[i].remedy);
+	}
+	fprintf(inv->out, "%zu checks, %zu to mend\n", n, bad);
+}
+
+static int
+examine(const struct invocation *inv, const struct doctor_facts *facts)
+{
+	struct doctor_finding findings[DOCTOR_MAX];
+	size_t n = doctor_examine(facts, findings), bad = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bad += !findings[i].ok;
+	print_findings(inv, findings, n, bad);
+	return bad == 0 ? EX_OK : EX_CONFIG;
+}
+
+int
+command_doctor(const struct invocation *inv)
+{
+	struct doctor_facts facts = {
+	    .cf_path = inv->cf_path != NULL ? inv->cf_path : "/etc/mail/sendmail.cf",
+	    .submit_path = inv->submit_path != NULL ? inv->submit_path : "/etc/mail/submit.cf",
+	};
+	struct errmsg em;
+	struct config *config = config_read(inv->conf, &em);
+	struct cf *cf, *submit;
+	int code;
+
+	if (config == NULL)
+		return command_fail(inv, EX_CONFIG, "%s", em.text);
+	facts.config = config;
+	facts.cf = cf = read_cf(facts.cf_path, &facts.cf_error);
+	facts.submit = submit = read_cf(facts.submit_path, &facts.submit_error);
+	look_at_map(&facts);
+	facts.ca_file = look_at(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
+	facts.ca_path = look_at(cf != NULL ? cf_option(cf, "CACertPath") : NULL);
+	look_at_sockets(&facts);
+	code = examine(inv, &facts);
+	cf_free(&submit);
+	cf_free(&cf);
+	config_free(&config);
+	return code;
+}

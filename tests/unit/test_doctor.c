@@ -1,0 +1,341 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ctl/doctor.h"
+
+/* What FEATURE(`mtasts') generates, as far as it is looked at: one line a string, so that a test
+ * can change one. */
+static const char *const good_cf[] = {
+    "V10/Berkeley",
+    "O SetCertAltnames=true",
+    "Kmtasts hash -T<TMPF> /var/lib/mtasts/map/policy",
+    "Kmtastsq socket -f -d5 -T<TMPF> local:/run/mtasts/socketmap.sock",
+    "Kmtasts_mac macro",
+    "Kmtasts_cmp arith",
+    "Kmtasts_log syslog -LNOTICE",
+    "Kmtasts_len regex -a<LONG> .{255}",
+    "Kmtasts_odd regex -a<ODD> [^0-9]",
+    "Kmtasts_esc regex -q -a<ESCAPED> [\\]",
+    "O ConnectionCacheSize=0",
+    "O DontExpandCnames=True",
+    "O InputMailFilters=mtasts",
+    "O Milter.macros.envfrom=i, {auth_type}",
+    "O Milter.macros.envrcpt={rcpt_mailer}, {rcpt_host}, {rcpt_addr}",
+    "O CACertPath=/etc/ssl/certs",
+    "O CACertFile=/etc/ssl/certs/ca-certificates.crt",
+    "Stls_rcpt\nR$*\t$: $1 $| $>\"Local_tls_rcpt\" $1",
+    "Smtasts_route\nR$*\t$@",
+    "Smtasts_known\nR$*\t$@",
+    "Smtasts_refuse\nR$*\t$@",
+    "Smtasts_temp\nR$*\t$@",
+    "Smtasts_ask\nR$*\t$@",
+    "Smtasts_begin\nR$*\t$@",
+    "Smtasts_doubt\nR$*\t$@",
+    "Smtasts_session\nR$*\t$@",
+    "Smtasts_server\nR$*\t$@",
+    "Smtasts_each\nR$*\t$@",
+    "Smtasts_compat\nR$*\t$@",
+    "Smtasts_rcpt\nR$*\t$@",
+    "Smtasts_san\nR$*\t$@",
+    "Smtasts_fail\nR$*\t$@",
+    "Scheck_compat\nR$* $| $*\t$: $1 $| $2 $| $>mtasts_begin $2",
+    "SLocal_tls_server\nR$*\t$: $1 $| $>mtasts_server $1",
+    "SLocal_tls_rcpt\nR$*\t$: $1 $| $>mtasts_rcpt $1",
+    "Stls_clt_features\nR$*\t$@ servername=hostname",
+    "Xmtasts, S=local:/run/mtasts/milter.sock, T=C:10s;S:10s;R:20s;E:2m",
+};
+
+enum { GOOD_LINES = sizeof(good_cf) / sizeof(good_cf[0]), UID = 990 };
+
+/* The good .cf with its line `old` (by its beginning; NULL: none) replaced by `new` and `more`
+ * added at the end. */
+static struct cf *
+cf_with(const char *old, const char *new, const char *more)
+{
+	char text[4096];
+	size_t len = 0;
+	bool replaced = old == NULL;
+	struct errmsg em = {""};
+	struct cf *cf;
+
+	for (size_t i = 0; i < GOOD_LINES; i++) {
+		bool hit = old != NULL && strncmp(good_cf[i], old, strlen(old)) == 0;
+
+		replaced |= hit;
+		len += (size_t)snprintf(
+		    text + len, sizeof(text) - len, "%s\n", hit ? new : good_cf[i]);
+	}
+	len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n", more);
+	assert_true(replaced && len < sizeof(text));
+	cf = cf_parse(cursor_of(text, len), &em);
+	assert_non_null(cf);
+	return cf;
+}
+
+/* struct config owns its strings: a literal needs a home that is not const. */
+#define TEXT(s) ((char[]){s})
+
+static char socketmap_socket[] = "unix:/run/mtasts/socketmap.sock";
+static char *socketmap_sockets[] = {socketmap_socket};
+static char user[] = "mtasts", map_path[] = "/var/lib/mtasts/map/policy.db",
+	    milter_socket[] = "unix:/run/mtasts/milter.sock";
+
+static struct config
+good_config(void)
+{
+	return (struct config){.user = user,
+	    .map_path = map_path,
+	    .socketmap = {.listen = {1, socketmap_sockets}},
+	    .milter_socket = milter_socket};
+}
+
+static struct doctor_facts
+good_facts(const struct config *config, const struct cf *cf, const struct cf *submit)
+{
+	return (struct doctor_facts){.config = config,
+	    .cf_path = "sendmail.cf",
+	    .submit_path = "submit.cf",
+	    .cf = cf,
+	    .submit = submit,
+	    .map_dir = {0, S_IFDIR | 0750, UID, 0},
+	    .map = {0, S_IFREG | 0640, UID, 0},
+	    .map_uid = UID,
+	    .ca_file = {0, S_IFREG | 0644, 0, 0},
+	    .ca_path = {0, S_IFDIR | 0755, 0, 0},
+	    .daemon_answers = true,
+	    .lookup_answers = true,
+	    .milter_answers = true};
+}
+
+/* The names of the checks that failed, "a b c"; each must say what it found and how to mend it. */
+static const char *
+failed(const struct doctor_facts *facts)
+{
+	static char names[512];
+	struct doctor_finding f[DOCTOR_MAX];
+	size_t n = doctor_examine(facts, f);
+
+	names[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].ok)
+			continue;
+		if (f[i].found.text[0] == '\0' || f[i].remedy[0] == '\0')
+			fail_msg("%s: nothing found or no remedy", f[i].check);
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+		    names[0] == '\0' ? "" : " ", f[i].check);
+	}
+	return names;
+}
+
+static const char *
+failed_with(const char *old, const char *new, const char *more)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(old, new, more);
+	struct cf *submit = cf_with(NULL, NULL, "");
+	struct doctor_facts facts = good_facts(&config, cf, submit);
+	const char *names = failed(&facts);
+
+	cf_free(&cf);
+	cf_free(&submit);
+	return names;
+}
+
+static void
+what_the_feature_generates_is_found_in_order(void **state UNUSED)
+{
+	assert_string_equal(failed_with(NULL, NULL, ""), "");
+}
+
+static void
+each_missing_line_is_named(void **state UNUSED)
+{
+	static const struct {
+		const char *line, *check;
+	} t[] = {{"O SetCert", "altnames"}, {"Kmtasts hash", "map"}, {"Kmtastsq", "live"},
+	    {"Kmtasts_mac", "helper-maps"}, {"Kmtasts_cmp", "helper-maps"},
+	    {"Kmtasts_log", "helper-maps"}, {"Kmtasts_len", "helper-maps"},
+	    {"Kmtasts_odd", "helper-maps"}, {"O ConnectionCache", "cache"},
+	    {"O DontExpand", "cnames"}, {"O InputMail", "milter"}, {"Xmtasts", "milter"},
+	    {"O Milter.macros.envfrom", "macros"}, {"O Milter.macros.envrcpt", "macros"},
+	    {"O CACertPath", "ca"}, {"O CACertFile", "ca"}, {"Stls_rcpt", "rcpt"},
+	    {"SLocal_tls_rcpt", "rcpt"}, {"Scheck_compat", "compat"}, {"Stls_clt_features", "sni"},
+	    {"Smtasts_route", "rules"}, {"Smtasts_known", "rules"}, {"Smtasts_refuse", "rules"},
+	    {"Smtasts_compat", "rules"}, {"Smtasts_rcpt", "rules"}, {"Smtasts_san", "rules"},
+	    {"Smtasts_fail", "rules"}};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		const char *names = failed_with(t[i].line, "", "");
+
+		if (strcmp(names, t[i].check) != 0)
+			fail_msg("without %s: \"%s\", want \"%s\"", t[i].line, names, t[i].check);
+	}
+}
+
+static void
+what_was_undone_later_is_named(void **state UNUSED)
+{
+	static const struct {
+		const char *old, *new, *more, *check;
+	} t[] = {
+	    {NULL, NULL, "O ConnectionCacheSize=2", "cache"},
+	    {NULL, NULL, "O DontExpandCnames=False", "cnames"},
+	    {NULL, NULL, "O SetCertAltnames=false", "altnames"},
+	    {NULL, NULL, "O InputMailFilters=opendkim", "milter"},
+	    {NULL, NULL, "Ksts hash -T<TMPF> /etc/mail/sts", "sts"},
+	    {"Kmtasts hash", "Kmtasts hash -o -T<TMPF> /var/lib/mtasts/map/policy", "", "map"},
+	    {"Kmtasts hash", "Kmtasts hash /var/lib/mtasts/map/policy", "", "map"},
+	    {"Kmtasts hash", "Kmtasts btree -T<TMPF> /var/lib/mtasts/map/policy", "", "map"},
+	    {"Kmtasts hash", "Kmtasts hash -T<TMPF> /elsewhere/policy", "", "map"},
+	    {"Kmtastsq", "Kmtastsq socket local:/run/mtasts/socketmap.sock", "", "live"},
+	    {"Kmtastsq", "Kmtastsq socket -T<TMPF> local:/run/other.sock", "", "live"},
+	    {"Xmtasts", "Xmtasts, S=local:/run/other.sock", "", "milter"},
+	    {"Scheck_compat",
+		"Scheck_compat\nR$*\t$@ ok\nR$* $| $*\t$: $1 $| $2 $| $>mtasts_begin $2", "",
+		"compat"},
+	    {"SLocal_tls_server", "SLocal_tls_server\nR$*\t$@ ok", "", "rcpt"},
+	    {"SLocal_tls_rcpt", "SLocal_tls_rcpt\nR$*\t$@ ok\nR$*\t$: $1 $| $>mtasts_rcpt $1", "",
+		"rcpt"},
+	    {"Stls_clt_features", "Stls_clt_features\nR$*\t$@ \"\"\nR$*\t$@ servername=hostname",
+		"", "sni"},
+	    {"O Milter.macros.envrcpt", "O Milter.macros.envrcpt={rcpt_mailer}, {rcpt_addr}", "",
+		"macros"},
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		const char *names = failed_with(t[i].old, t[i].new, t[i].more);
+
+		if (strcmp(names, t[i].check) != 0)
+			fail_msg("row %zu: \"%s\", want \"%s\"", i, names, t[i].check);
+	}
+}
+
+static void
+addresses_agree_in_either_notation(void **state UNUSED)
+{
+	char *tcp[] = {TEXT("unix:/x"), TEXT("inet:127.0.0.1:8461")};
+	struct config config = good_config();
+	struct cf *cf = cf_with(
+	    "Kmtastsq", "Kmtastsq socket -T<TMPF> inet:8461@127.0.0.1", "Xmtasts, S=/run/m.sock");
+	struct doctor_facts facts = good_facts(&config, cf, cf);
+
+	config.socketmap.listen = (struct config_list){2, tcp};
+	config.milter_socket = TEXT("unix:/run/m.sock");
+	assert_string_equal(failed(&facts), "");
+	config.milter_socket = TEXT("inet:127.0.0.1:1");
+	assert_string_equal(failed(&facts), "milter");
+	cf_free(&cf);
+}
+
+static void
+submit_cf_is_judged_by_itself(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, ""), *submit = cf_with("O DontExpand", "", "");
+	struct doctor_facts facts = good_facts(&config, cf, submit);
+
+	assert_string_equal(failed(&facts), "submit-cnames");
+	facts.submit = NULL;
+	errmsg_set(&facts.submit_error, "submit.cf: no such file");
+	assert_string_equal(failed(&facts), "submit");
+	cf_free(&cf);
+	cf_free(&submit);
+}
+
+static void
+an_unreadable_cf_is_one_finding(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *submit = cf_with(NULL, NULL, "");
+	struct doctor_facts facts = good_facts(&config, NULL, submit);
+
+	errmsg_set(&facts.cf_error, "sendmail.cf: no such file");
+	assert_string_equal(failed(&facts), "cf");
+	cf_free(&submit);
+}
+
+static void
+files_that_are_missing_open_or_foreign_are_named(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts good = good_facts(&config, cf, cf), f;
+
+	f = good, f.ca_file.error = ENOENT;
+	assert_string_equal(failed(&f), "ca");
+	f = good, f.ca_path.mode = S_IFREG | 0644;
+	assert_string_equal(failed(&f), "ca");
+	f = good, f.map.mode = S_IFREG | 0644; /* any local user could lock it */
+	assert_string_equal(failed(&f), "map-file");
+	f = good, f.map.uid = 0;
+	assert_string_equal(failed(&f), "map-file");
+	f = good, f.map.error = ENOENT;
+	assert_string_equal(failed(&f), "map-file");
+	f = good, f.map_dir.mode = S_IFDIR | 0755;
+	assert_string_equal(failed(&f), "map-dir");
+	f = good, f.map_dir.gid = 5;
+	assert_string_equal(failed(&f), "map-dir");
+	f = good, f.map_uid = (uid_t)-1;
+	assert_string_equal(failed(&f), "user map-dir map-file");
+	cf_free(&cf);
+}
+
+static void
+who_does_not_answer_is_named(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts f = good_facts(&config, cf, cf);
+
+	f.daemon_answers = f.lookup_answers = f.milter_answers = false;
+	errmsg_set(&f.daemon_error, "refused");
+	errmsg_set(&f.lookup_error, "refused");
+	errmsg_set(&f.milter_error, "refused");
+	assert_string_equal(failed(&f), "daemon lookup filter");
+	cf_free(&cf);
+}
+
+static void
+the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
+{
+	char *live[] = {TEXT("inet:127.0.0.1:8461")};
+	struct config config = good_config();
+	struct cf *cf = cf_with("Kmtasts hash", "", "");
+	struct doctor_facts facts = good_facts(&config, cf, cf);
+	struct doctor_finding f[DOCTOR_MAX];
+
+	doctor_examine(&facts, f);
+	assert_string_equal(f[3].check, "map");
+	assert_string_equal(f[3].remedy, "sendmail.mc: FEATURE(`mtasts')dnl");
+	config.map_path = TEXT("/m/p.db");
+	config.socketmap.listen = (struct config_list){1, live};
+	config.milter_socket = TEXT("unix:/m/f.sock");
+	doctor_examine(&facts, f);
+	assert_string_equal(f[3].remedy, "sendmail.mc: FEATURE(`mtasts', `map=/m/p', "
+					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
+	cf_free(&cf);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_the_feature_generates_is_found_in_order),
+	    cmocka_unit_test(each_missing_line_is_named),
+	    cmocka_unit_test(what_was_undone_later_is_named),
+	    cmocka_unit_test(addresses_agree_in_either_notation),
+	    cmocka_unit_test(submit_cf_is_judged_by_itself),
+	    cmocka_unit_test(an_unreadable_cf_is_one_finding),
+	    cmocka_unit_test(files_that_are_missing_open_or_foreign_are_named),
+	    cmocka_unit_test(who_does_not_answer_is_named),
+	    cmocka_unit_test(the_remedy_is_the_feature_line_that_fits_mtasts_conf),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
