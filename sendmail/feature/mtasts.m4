@@ -1,0 +1,390 @@
+divert(-1)
+dnl
+dnl FEATURE(`mtasts'): MTA-STS (RFC 8461) enforced for outbound mail, with mtastsd and mtasts-milter.
+dnl
+dnl   FEATURE(`mtasts')			in sendmail.mc: everything
+dnl   FEATURE(`mtasts', `msp')		in submit.mc, before FEATURE(`msp'): the one option needed there
+dnl
+dnl Arguments, in any order and number:
+dnl   map=/path		policy map, a Berkeley DB hash		(/var/lib/mtasts/map/policy)
+dnl   live=SOCKET		live lookups, answered by mtastsd	(local:/run/mtasts/socketmap.sock)
+dnl   milter=SOCKET	mtasts-milter; `none' leaves it out; a value that begins with S= is used as it is
+dnl						(local:/run/mtasts/milter.sock)
+dnl   away=record|defer|deliver	unknown domains while mtastsd does not answer: as the record :alive: in the
+dnl						map says (record), always deferred, or always delivered unchecked
+dnl A SOCKET that begins with / is a local one.
+dnl
+dnl The file is read twice. On the FEATURE line it takes the arguments and its place among the milters; the rest
+dnl is done when the whole .mc file has been read (m4wrap), so that the order of its lines does not matter.
+dnl
+define(`_MTASTS_MARK_', `_MTASTS_FIRST_')
+ifdef(`_MTASTS_FINISH_', `define(`_MTASTS_MARK_', `_MTASTS_SECOND_')')
+
+dnl _MTASTS_WARN_(text): one line on standard error
+define(`_MTASTS_WARN_', `errprint(`*** WARNING: FEATURE(mtasts): $1
+')')
+define(`_MTASTS_ERROR_', `errprint(`*** ERROR: FEATURE(mtasts): $1
+')')
+
+ifelse(_MTASTS_MARK_, `_MTASTS_FIRST_', `
+ifdef(`_MTASTS_', `_MTASTS_ERROR_(`the FEATURE line is there twice; the first one is used')',
+`define(`_MTASTS_', `1')
+define(`_MTASTS_MAP_', `/var/lib/mtasts/map/policy')
+define(`_MTASTS_LIVE_', `local:/run/mtasts/socketmap.sock')
+define(`_MTASTS_MILTER_', `local:/run/mtasts/milter.sock')
+define(`_MTASTS_AWAY_', `record')
+
+define(`_MTASTS_SOCKET_', `ifelse(substr(`$1', 0, 1), `/', `local:')$1')
+define(`_MTASTS_ARG_',
+`ifelse(`$1', `', `',
+	`$1', `msp', `define(`_MTASTS_MSP_', `1')',
+	substr(`$1', 0, 4), `map=', `define(`_MTASTS_MAP_', `substr(`$1', 4)')',
+	substr(`$1', 0, 5), `live=', `define(`_MTASTS_LIVE_', `_MTASTS_SOCKET_(substr(`$1', 5))')',
+	substr(`$1', 0, 9), `milter=S=', `define(`_MTASTS_MILTER_X_', `substr(`$1', 7)')',
+	substr(`$1', 0, 7), `milter=', `define(`_MTASTS_MILTER_', `_MTASTS_SOCKET_(substr(`$1', 7))')',
+	substr(`$1', 0, 5), `away=', `define(`_MTASTS_AWAY_', substr(`$1', 5))',
+	`_MTASTS_ERROR_(`unknown argument "$1" (map=, live=, milter=, away=, msp)')')')
+define(`_MTASTS_ARGLIST_', `_MTASTS_ARG_(`$1')`'ifelse(eval($# > 1), `1', `_MTASTS_ARGLIST_(shift($@))')')
+_MTASTS_ARGLIST_(_ARGS_)
+
+ifelse(_MTASTS_AWAY_, `record', `', _MTASTS_AWAY_, `defer', `', _MTASTS_AWAY_, `deliver', `',
+	`_MTASTS_ERROR_(`away='_MTASTS_AWAY_` is not record, defer or deliver; record is used')
+	define(`_MTASTS_AWAY_', `record')')
+
+dnl What was set before this line. cfhead.m4 itself sets the cache size to 2, so a 2 says nothing.
+ifelse(confMCI_CACHE_SIZE, `2', `define(`confMCI_CACHE_SIZE', `0')')
+ifdef(`confDONT_EXPAND_CNAMES', `', `define(`confDONT_EXPAND_CNAMES', `True')')
+
+dnl No F=: when the filter is away mail is accepted untagged, and the rules still hold what must be held.
+dnl E is over the 45 s that the filter may wait at end-of-message, R over its progress interval.
+ifdef(`_MTASTS_MILTER_X_', `', `define(`_MTASTS_MILTER_X_', `S=_MTASTS_MILTER_, T=C:10s;S:10s;R:20s;E:2m')')
+ifelse(ifdef(`_MTASTS_MSP_', `none', _MTASTS_MILTER_), `none', `define(`_MTASTS_MILTER_', `none')',
+	`INPUT_MAIL_FILTER(`mtasts', `_MTASTS_MILTER_X_')')
+
+dnl GNU m4 reads wrapped text last in, first out: this comes before proto.m4, which writes the .cf file.
+m4wrap(`define(`_MTASTS_FINISH_', `1')include(_CF_DIR_`feature/mtasts.m4')')
+')')
+
+dnl ---------------------------------------------------------------------------------------------------------
+dnl Second reading: all of the .mc file is known.
+dnl ---------------------------------------------------------------------------------------------------------
+ifelse(_MTASTS_MARK_, `_MTASTS_SECOND_', `
+ifdef(`_OPTION', `_MTASTS_ERROR_(`this m4 reads m4wrap text first in, first out; use GNU m4')')
+
+dnl A spoofed CNAME would rewrite the recipient before its policy is looked up.
+ifelse(index(`TtYy1', substr(confDONT_EXPAND_CNAMES, 0, 1)), `-1',
+	`_MTASTS_WARN_(`confDONT_EXPAND_CNAMES is 'confDONT_EXPAND_CNAMES`; True is used, remove that define')
+	define(`confDONT_EXPAND_CNAMES', `True')')
+')
+ifelse(_MTASTS_MARK_`'ifdef(`_MTASTS_MSP_', `_MSP'), `_MTASTS_SECOND_', `
+dnl TLS state and certificate names belong to a process, not to a cached connection.
+ifelse(confMCI_CACHE_SIZE, `0', `',
+	`_MTASTS_WARN_(`confMCI_CACHE_SIZE is 'confMCI_CACHE_SIZE`; 0 is used, remove that define')
+	define(`confMCI_CACHE_SIZE', `0')')
+
+dnl Sendmail loads its CAs only when both are set; otherwise every certificate fails.
+ifdef(`confCACERT', `ifdef(`confCACERT_PATH', `',
+	`_MTASTS_WARN_(`confCACERT is set without confCACERT_PATH; define(confCACERT_PATH, /etc/ssl/certs) is added')')',
+	`ifdef(`confCACERT_PATH',
+	`_MTASTS_WARN_(`confCACERT_PATH is set without confCACERT; define(confCACERT, /etc/ssl/certs/ca-certificates.crt) is added')')')
+ifdef(`confCACERT', `', `define(`confCACERT', `/etc/ssl/certs/ca-certificates.crt')')
+ifdef(`confCACERT_PATH', `', `define(`confCACERT_PATH', `/etc/ssl/certs')')
+
+dnl Without a connection cache Sendmail disables it and complains at every start; the ostype of Debian sets it.
+undefine(`confHOST_STATUS_DIRECTORY')
+
+ifdef(`confRUN_AS_USER', `_MTASTS_WARN_(`confRUN_AS_USER is 'confRUN_AS_USER`: that user must be able to read '_MTASTS_MAP_`.db')')
+
+ifdef(`_MTA_STS_', `_MTASTS_WARN_(`FEATURE(sts) is there too; its rules are left out, remove that line')
+	undefine(`_MTA_STS_')')
+
+dnl _MTASTS_ALL_(list): the list as one text, however often the site has quoted it
+define(`_MTASTS_ALL_', ``,$*,'')
+
+dnl A confINPUT_MAIL_FILTERS of the site below our line has replaced the list.
+ifelse(_MTASTS_MILTER_, `none', `', regexp(_MTASTS_ALL_(confINPUT_MAIL_FILTERS), `[, 	]mtasts[, 	]'), `-1',
+	`_MTASTS_WARN_(`confINPUT_MAIL_FILTERS lacks mtasts; it is added at the end, add it where it is to run')
+	define(`confINPUT_MAIL_FILTERS', defn(`confINPUT_MAIL_FILTERS')ifelse(defn(`confINPUT_MAIL_FILTERS'), `', `', ``, '')`mtasts')')
+
+define(`_MTASTS_MACRO_', `ifelse(regexp(_MTASTS_ALL_($1), `[, 	]$2[, 	]'), `-1',
+	`_MTASTS_WARN_(`$1 lacks $2; it is added, add it there')
+	define(`$1', defn(`$1')ifelse(defn(`$1'), `', `', ``, '')``$2'')')')
+ifelse(_MTASTS_MILTER_, `none', `', `
+_MTASTS_MACRO_(`confMILTER_MACROS_ENVFROM', `i')
+_MTASTS_MACRO_(`confMILTER_MACROS_ENVRCPT', `{rcpt_mailer}')
+_MTASTS_MACRO_(`confMILTER_MACROS_ENVRCPT', `{rcpt_host}')
+_MTASTS_MACRO_(`confMILTER_MACROS_ENVRCPT', `{rcpt_addr}')
+')
+
+define(`_LOCAL_TLS_RCPT_')
+define(`_LOCAL_TLS_SERVER_')
+
+dnl Hold back what the site has put into LOCAL_RULESETS: our rules come first and fall through to those.
+divert(92)undivert(9)
+divert(6)
+# MTA-STS: sendmail/README of mtasts tells what each line is for
+O SetCertAltnames=true
+# no -o: a map that is missing must not look like an empty one
+Kmtasts hash -T<TMPF> _MTASTS_MAP_
+# -f keeps the case of the queue id, -t leaves our own text as the reason in mailq
+Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_
+# names of our own: Kmacro and Karith are not in every configuration
+Kmtasts_mac macro
+Kmtasts_cmp arith
+Kmtasts_log syslog -LNOTICE
+# a longer key would be cut at 256 bytes and could match what it must not
+Kmtasts_len regex -a<LONG> .{255}
+Kmtasts_odd regex -a<ODD> [^0-9]
+# -q: a key loses its backslashes otherwise
+Kmtasts_esc regex -q -a<ESCAPED> [\]
+divert(9)
+######################################################################
+###  mtasts: MTA-STS for each recipient, before and in the session
+######################################################################
+
+# Does an address go to the MX hosts of its own domain?
+# in: address; out: that domain without final dot, or nothing
+Smtasts_route
+R$*			$: $1 $| $>Recurse $1
+# routing failed for now: take the domain as it is written
+R$* $| $# error $*	$: <?> $>canonify $1
+R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_hop} $) $2
+R<?> $*			$@
+# the mailer triple inside a map call sets its argument to the host
+R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_hop} $3 $) $4
+# local users, programs, files
+R$* $| $*		$@
+# address literals and single labels have no policy
+R$* [ $*		$@
+R$+ .			$1
+R$-			$@
+# the resolver reads b\097d.test as bad.test, a map as b097d.test, and to RFC 5321 it is nothing
+R$+			$: $1 $| $(mtasts_esc $1 $: plain $)
+R$* $| plain		$: $1
+R$* $| $*		$#error $@ 5.1.2 $: "553 mtasts: a backslash in the domain name"
+R$+			$: $1 $| $&{mtasts_hop}
+R$+ $| $+ .		$1 $| $2
+R$+ $|			$@ $1
+R$+ $| $+		$: $(mtasts_mac {mtasts_dom} $@ $1 $) $2
+R$&{mtasts_dom}		$@ $&{mtasts_dom}
+# smart host, mailertable
+R$*			$@
+
+# What does the map say?
+# in: domain; out: domain $| enforce, none or unknown, or an error
+Smtasts_known
+R$+			$: $1 $| $(mtasts $1 $: unknown $)
+R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+# after the domain: a writer may have died between the two
+R$* $| $*		$: $1 $| $2 $| $(mtasts :ready: $: not $)
+R$* $| $* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+R$* $| $* $| yes	$: $1 $| $2 $(mtasts_mac {mtasts_mode} $@ on $)
+R$* $| $* $| obs	$: $1 $| $2 $(mtasts_mac {mtasts_mode} $@ obs $)
+R$* $| $* $| $*		$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not complete"
+R$* $| enforce $-	$: $1 $| enforce $| $(mtasts_cmp l $@ $&{time} $@ $2 $)
+R$* $| none $-		$: $1 $| none $| $(mtasts_cmp l $@ $&{time} $@ $2 $)
+R$* $| $- $| TRUE	$@ $1 $| $2
+R$* $| $*		$@ $1 $| unknown
+
+# Refuse for now; when observing, say so in the log and let it pass.
+# in: status $| text
+Smtasts_refuse
+R$* $| $*		$: $&{mtasts_mode} $| $1 $| $2
+R obs $| $* $| $*	$@ ok $(mtasts_log "mtasts=observe would=" $2 $)
+R$* $| $* $| $*		$@ $>mtasts_temp $2 $| $3
+
+# A temporary refusal, kept for Scheck_compat as well.
+# in: status $| text
+Smtasts_temp
+R$* $| $*		$: $(mtasts_mac {mtasts_status0} $@ $1 $) $(mtasts_mac {mtasts_text0} $@ $2 $) $1 $| $2
+R$* $| $*		$#error $@ $1 $: $2
+
+# Is the policy of the domain known, by the map or by mtastsd?
+# in: domain; out: domain $| enforce or none; ok: it may pass, or an error
+Smtasts_ask
+R$+			$: $>mtasts_known $1
+R$# $*			$#$1
+R$* $| enforce		$@ $1 $| enforce
+R$* $| none		$@ $1 $| none
+# check_compat has asked already
+R$* $| unknown		$: <$1,$&i> $1
+R<$&{mtasts_asked}> $*	$@ ok
+R<$*> $*		$: $2 $| $(mtastsq $1 $: odd $)
+R$* $| none		$@ $1 $| none
+# it may have been pushed while the live lookup waited for it
+R$* $| enforce		$: <pushed> $>mtasts_known $1
+R<pushed> $# $*		$#$1
+R<pushed> $* $| unknown	$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " is being pushed"
+R<pushed> $*		$@ $1
+R$* $| wait		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known yet"
+ifelse(_MTASTS_AWAY_, `record', `dnl
+R$* $| $* <TMPF>	$: <away> $1 $| $(mtasts :alive: $: never $)
+R<away> $* $| $* <TMPF>	$@ $>mtasts_refuse 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+R<away> $* $| $+	$: <away> $1 $| $2 $| $(mtasts_odd $2 $: number $)
+R<away> $* $| $* $| number	$: <away> $1 $| $(mtasts_cmp l $@ $&{time} $@ $2 $)
+R<away> $* $| FALSE	$: <unchecked> $1
+R<away> $* $| $*	$: <away> $1', _MTASTS_AWAY_, `deliver', `dnl
+R$* $| $* <TMPF>	$: <unchecked> $1', `dnl
+R$* $| $* <TMPF>	$: <away> $1')
+R<unchecked> $*		$@ ok $(mtasts_log "mtasts=deliver policy=unchecked domain=" $1 " reason=mtastsd-away" $)
+R<away> $*		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known: mtastsd does not answer"
+R$* $| $*		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known: odd answer from mtastsd"
+
+# Sendmail takes a temporary refusal in check_compat or tls_rcpt for a permanent one when its process has met a permanent
+# failure before: of another recipient, of an earlier command of the SMTP session, of the message that a bounce is about.
+# A refusal by tls_server is always what it says, but it also keeps other mail from that host until the next queue run.
+# So when there may have been a failure, what is not known is let pass here and refused there, before MAIL; and what is
+# enforced is checked there already when there are signs of one.
+# {mtasts_call}: the host of the recipients of one session, who are all asked about here before it begins
+Smtasts_begin
+R$*			$: $&h $| $1
+R$&{mtasts_call} $| $*	$@ $1
+R$* $| $*		$: $(mtasts_mac {mtasts_call} $@ $1 $) $&{mtasts_passed} $| $2
+R$+ $| $*		$: $(mtasts_mac {mtasts_before} $@ yes $) $| $2
+R$* $| $*		$: $(mtasts_mac {mtasts_passed} $) $(mtasts_mac {mtasts_other} $) $2
+R$*			$: $(mtasts_mac {mtasts_late} $) $(mtasts_mac {mtasts_status} $) $1
+R$*			$@ $(mtasts_mac {mtasts_text} $) $1
+
+# in: sender $| recipient; out: may the process have met a failure? sure: no, as a queue run begins without one; strong: it
+# has seen what ends in one; weak: the rest
+Smtasts_doubt
+RMAILER-DAEMON $| $*	$@ strong
+R<> $| $*		$@ strong
+R$| $*			$@ strong
+R$*			$: <$&{mtasts_before}> <$&{nbadrcpts}> $&{deliveryMode}
+R$* <0> $*		$1 <> $2
+R<> <> i		$@ ifelse(index(confDELIVERY_MODE, `i'), `0', `weak', `sure')
+R<$*> <$*> i		$@ weak
+R<> <> $*		$@ weak
+R$*			$@ strong
+
+# Before any connection.
+# in: recipient as it was addressed
+Smtasts_compat
+# no host: local users, programs, files
+R$*			$: <$&h> $1
+R<> $*			$@ ok
+R<$*> $*		$: $>mtasts_route $2
+R$# $*			$#$1
+R$@			$@ ok
+R$+			$: $1 $| $>mtasts_ask $1
+R$* $| $# $*		$#$2
+R$* $| $* $| enforce	$@ enforce $1
+R$* $| $*		$@ ok $(mtasts_mac {mtasts_asked} $@ $1,$&i $)
+
+Scheck_compat
+R$* $| $*		$: $1 $| $2 $| $>mtasts_begin $2
+R$* $| $* $| $*		$: $1 $| $2 $| $>mtasts_doubt $1 $| $2
+R$* $| $* $| $*		$: $1 $| $2 $| $3 $| $>mtasts_compat $2
+R$* $| $* $| sure $| $# $*	$#$3
+R$* $| $* $| $* $| $# $*	$: $1 $| $2 $| $(mtasts_mac {mtasts_status} $@ $&{mtasts_status0} $) $(mtasts_mac {mtasts_text} $@ $&{mtasts_text0} $)
+R$* $| $* $| strong $| enforce $*	$: $1 $| $2 $| $(mtasts_mac {mtasts_late} $@ $3 , $&{mtasts_late} $)
+R$* $| $* $| $* $| ok	$: $1 $| $2 $| $(mtasts_mac {mtasts_other} $@ yes $)
+R$* $| $* $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_passed} $@ yes $)
+
+# In the session: does the connection meet an enforced policy?
+# in: recipient as it is sent
+Smtasts_rcpt
+R$*			$: $>mtasts_route $1
+R$# $*			$#$1
+R$@			$@ ok
+R$+			$@ $>mtasts_session $1
+
+# in: domain
+Smtasts_session
+# rule set 5 makes addresses (LUSER_RELAY) that check_compat does not see
+R$+			$: $>mtasts_ask $1
+R$# $*			$#$1
+R ok			$@ ok
+R$* $| none		$@ ok
+R$* $| enforce		$: $1 $| <$&{verify}>
+# only a verified TLSA record gives TRUSTED; DANE comes first, RFC 8461 section 2
+R$* $| <TRUSTED>	$@ ok
+R$* $| <OK>		$: $1 $| $&{server_name}
+R$* $| <NONE>		$@ $>mtasts_fail $1 $| 4.7.4 $| "454 mtasts: starttls-not-supported by " $&{server_name} " for " $1
+R$* $| <$*>		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: validation-failure verify=" $2 " at " $&{server_name} " for " $1
+R$* $| $+ .		$1 $| $2
+R$* $| $+		$: $1 $| $2 $| $>mtasts_san $2
+R$* $| $* $| sanok	$: $1 $| $2 $| $(mtasts_len $1:$2 $: short $)
+R$* $| $* $| short	$: $1 $| $2 $| $(mtasts $1:$2 $: none $)
+# *.example.net is the key .example.net: exactly one label
+R$* $| $- . $+ $| none	$: $1 $| $2.$3 $| $(mtasts $1:.$3 $: none $)
+R$* $| $* $| mx		$@ ok
+R$* $| $* $| $* <TMPF>	$@ $>mtasts_refuse 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+R$* $| $* $| nosan	$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: certificate-host-mismatch at " $2 " for " $1
+R$* $| $* $| $*		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: mx-mismatch at " $2 " for " $1
+R$* $| $*		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: validation-failure without server name for " $1
+
+# A DNS-ID that fits, exactly or by one wildcard label.
+Smtasts_san
+R$={cert_altnames}	$@ sanok
+R$- . $+		$: *.$2
+R$={cert_altnames}	$@ sanok
+R$*			$@ nosan
+
+# mtastsd looks at the TXT record at once (RFC 8461 section 5); its answer changes nothing here.
+# in: domain $| status $| text
+Smtasts_fail
+R$* $| $* $| $*		$: $2 $| $3 $| $(mtastsq :failed:$1,$&i $: noted $)
+R$* $| $* $| $*		$@ $>mtasts_refuse $1 $| $2
+
+# What Scheck_compat has left to us. Where recipients of domains without a policy share the session, those with one are
+# left to tls_rcpt: nobody waits for others.
+Smtasts_server
+# what is only observed is told once, by tls_rcpt
+R$*			$: <$&{mtasts_mode}>
+R<obs>			$@ ok
+R$*			$: $&{mtasts_text}
+R$+			$#error $@ $&{mtasts_status} $: $&{mtasts_text}
+R$*			$: <$&{mtasts_other}> $&{mtasts_late}
+R<yes> $*		$@ ok
+R<> $*			$@ $>mtasts_each $1
+
+# in: domain, domain, ...
+Smtasts_each
+R$* , $*		$: $2 $| $>mtasts_session $1
+R$* $| $# $*		$#$2
+R$+ $| $*		$@ $>mtasts_each $1
+R$*			$@ ok
+
+SLocal_tls_server
+R$*			$: $1 $| $>mtasts_server $1
+R$* $| $# $*		$#$2
+R$* $| $*		$: $1
+
+SLocal_tls_rcpt
+R$*			$: $1 $| $>mtasts_rcpt $1
+R$* $| $# $*		$#$2
+R$* $| $*		$: $1
+
+# SNI always: which of several recipients comes first must not matter
+ifdef(`_TLS_SESSION_FEATURES_', `dnl
+Stls_srv_features
+ifdef(`_ACCESS_TABLE_', `dnl
+R$* $| $*		$: $>D <$1> <?> <! TLS_Srv_Features> <$2>
+R<?> <$*>		$: $>A <$1> <?> <! TLS_Srv_Features> <$1>
+R<?> <$*>		$@ ""
+R<$+> <$*>		$@ $1', `dnl
+R$*			$@ ""')
+
+Stls_clt_features
+ifdef(`_ACCESS_TABLE_', `dnl
+R$* $| $*		$: $>D <$1> <?> <! TLS_Clt_Features> <$2>
+R<?> <$*>		$: $>A <$1> <?> <! TLS_Clt_Features> <$1>
+R<?> <$*>		$@ servername=hostname
+R<$+> <$*>		$: $1
+R$-			$: $(dequote $1 $)
+R$* servername=$* $*	$@ $1 servername=$2 $3
+R$* ;			$1
+R$+			$@ $1 ; servername=hostname
+R$*			$@ servername=hostname', `dnl
+R$*			$@ servername=hostname')', `dnl
+Stls_clt_features
+R$*			$@ servername=hostname')
+
+divert(9)undivert(92)
+divert(-1)
+dnl replaced above by rules that add the server name
+undefine(`_TLS_SESSION_FEATURES_')
+')
+divert(-1)
