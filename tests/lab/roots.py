@@ -1,0 +1,164 @@
+"""Private Debian roots: one debootstrap, two package sets on top of it as overlay layers, kept in a cache.
+
+    CACHE/KEY/base     debootstrap, minbase
+    CACHE/KEY/sender   what Sendmail and our programs need, on top of base
+    CACHE/KEY/world    DNS server, web server and MX, on top of base
+
+KEY is a hash of the suite and of the package lists: another list makes another cache entry.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import isolate
+
+SUITE = os.environ.get("MTASTS_LAB_SUITE", "bookworm")
+CACHE = os.environ.get("MTASTS_LAB_CACHE", "/var/cache/mtasts-lab")
+BASE = ["eatmydata", "ca-certificates", "openssl", "procps"]
+LAYERS = {
+    "sender": ["sendmail-bin", "sendmail-cf", "sendmail-base", "m4", "make", "db5.3-util",
+               "libevent-2.1-7", "libevent-pthreads-2.1-7", "libc-ares2", "libcurl4", "liblmdb0", "libdb5.3",
+               "libconfuse2", "libjansson4", "libidn2-0", "libmilter1.0.1", "libasan8", "libubsan1"],
+    "world": ["postfix", "bind9", "bind9-utils", "bind9-dnsutils", "nginx"],
+}
+RUN_AS = {  # daemons of these accounts need their state directories; nothing else is changed in a root
+    "LANG": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+def key():
+    text = json.dumps([SUITE, BASE, LAYERS], sort_keys=True)
+    return SUITE + "-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def path():
+    return os.path.join(CACHE, key())
+
+
+def sources():
+    """The host's own Debian archives for the suite, as (uri, release) pairs, the main one first."""
+    listing = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+                              "Created-By: Packages"], capture_output=True, text=True).stdout
+    found = []
+    for line in listing.splitlines():
+        uri, release, component = line.split()
+        if release == SUITE or release.startswith(SUITE + "-"):
+            if component == "main" and (uri, release) not in found:
+                found.append((uri, release))
+    found.sort(key=lambda pair: pair[1] != SUITE)
+    if not found or found[0][1] != SUITE:
+        raise isolate.Lacking("apt on this machine knows no archive of %s; the lab takes its mirror from apt's sources "
+                              "(MTASTS_LAB_SUITE names another suite)" % SUITE)
+    return found
+
+
+def ensure(say=lambda text: print(text, file=sys.stderr, flush=True)):
+    """Return the directory of the roots, building them when they are not there yet (1 to 2 minutes)."""
+    os.makedirs(os.path.join(CACHE, "instance"), exist_ok=True)
+    with open(os.path.join(CACHE, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.isdir(path()):
+            if shutil.which("debootstrap") is None:
+                raise isolate.Lacking("debootstrap not found; install the Debian package debootstrap")
+            building = path() + ".new"
+            shutil.rmtree(building, ignore_errors=True)
+            os.makedirs(building)
+            began = time.monotonic()
+            say("lab: building private Debian roots in %s (once; one to two minutes)" % path())
+            if isolate.run(lambda: _build(building), network=False) != 0:
+                raise isolate.Lacking("the roots could not be built; see %s/*.log" % building)
+            os.rename(building, path())
+            say("lab: roots ready after %d s" % (time.monotonic() - began))
+    return path()
+
+
+def _build(building):
+    archives = sources()
+    base, empty = os.path.join(building, "base"), os.path.join(building, "empty")
+    os.mkdir(empty)
+    root = _overlay(building, "base", empty)
+    _logged(building, "base", ["debootstrap", "--variant=minbase", "--include=" + ",".join(BASE), SUITE, root, archives[0][0]])
+    _prepare(root, archives)
+    _logged(building, "base", ["chroot", root, "apt-get", "update"], "a")
+    _logged(building, "base", ["umount", "-R", root], "a")
+    workers = [(name, _start_layer(building, base, name)) for name in LAYERS]
+    failed = [name for name, worker in workers if worker.wait() != 0]
+    for name in failed:
+        print("lab: layer %s failed; the end of its log:" % name, file=sys.stderr)
+        with open(os.path.join(building, name + ".log"), errors="replace") as f:
+            sys.stderr.writelines(f.readlines()[-15:])
+    return 1 if failed else 0
+
+
+def _logged(building, name, command, mode="w"):
+    with open(os.path.join(building, name + ".log"), mode) as log:
+        status = subprocess.call(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment())
+    if status != 0:
+        with open(os.path.join(building, name + ".log"), errors="replace") as log:
+            sys.stderr.writelines(log.readlines()[-15:])
+        raise SystemExit("lab: %s failed" % command[0])
+
+
+def _environment():
+    keep = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
+    return {**RUN_AS, **keep}
+
+
+def _prepare(base, archives):
+    """What apt and dpkg need in a root: archives, the host's ways to reach them, no daemons started, no fsync."""
+    def put(name, text, mode=0o644):
+        target = os.path.join(base, name)
+        with open(target, "w") as f:
+            f.write(text)
+        os.chmod(target, mode)
+    put("etc/apt/sources.list", "".join("deb %s %s main\n" % pair for pair in archives))
+    put("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+    put("etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n")
+    dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True).stdout
+    kept = [line for line in dump.splitlines() if line.split(" ")[0].split("::")[-1].lower() in
+            ("proxy", "check-valid-until", "check-date") and not line.endswith('"";')]
+    put("etc/apt/apt.conf.d/90lab", "\n".join(kept + ['Acquire::Languages "none";', 'APT::Install-Recommends "false";', ""]))
+    shutil.copyfile("/etc/resolv.conf", os.path.join(base, "etc/resolv.conf"))
+    put("etc/hosts", "127.0.0.1 localhost\n")
+
+
+def _overlay(building, name, lower):
+    """Mount an overlay whose upper directory becomes the layer; volatile: nobody waits for the disk."""
+    upper, work, merged = (os.path.join(building, name + suffix) for suffix in ("", ".work", ".merged"))
+    for directory in (upper, work, merged):
+        os.mkdir(directory)
+    options = "lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work)
+    try:
+        isolate.mount("overlay", merged, "overlay", options + ",volatile")
+    except OSError:  # before Linux 5.10
+        try:
+            isolate.mount("overlay", merged, "overlay", options)
+        except OSError as error:
+            raise SystemExit("lab: %s: an overlay cannot be made there (in a container: set MTASTS_LAB_CACHE to a directory "
+                             "on a volume, since / is an overlay itself): %s" % (building, error)) from None
+    return merged
+
+
+def _start_layer(building, base, name):
+    merged = _overlay(building, name, base)
+    isolate.mount("proc", merged + "/proc", "proc")
+    script = ("set -e; apt-get install -y -q %s; apt-get clean; rm -rf /var/lib/apt/lists/*; "
+              "find /var/log -type f -delete" % " ".join(LAYERS[name]))
+    with open(os.path.join(building, name + ".log"), "w") as log:
+        return subprocess.Popen(["chroot", merged, "sh", "-c", script], stdout=log, stderr=log,
+                                stdin=subprocess.DEVNULL, env=_environment())
+
+
+if __name__ == "__main__":
+    try:
+        isolate.check_machine()
+        print(ensure())
+    except isolate.Lacking as lacking:
+        print("lab: %s" % lacking, file=sys.stderr)
+        sys.exit(lacking.status)
