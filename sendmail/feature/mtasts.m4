@@ -232,9 +232,10 @@ R$* $| $*		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known: 
 
 # Sendmail takes a temporary refusal in check_compat or tls_rcpt for a permanent one when its process has met a permanent
 # failure before: of another recipient, of an earlier command of the SMTP session, of the message that a bounce is about.
-# A refusal by tls_server is always what it says, but it also keeps other mail from that host until the next queue run.
-# So when there may have been a failure, what is not known is let pass here and refused there, before MAIL; and what is
-# enforced is checked there already when there are signs of one.
+# A refusal by tls_server is always what it says, but it also keeps the other recipients from that host until the next run
+# of the queue. So when there may have been a failure, what is not known is let pass here and refused there, before MAIL;
+# and what is enforced is checked there already when there are signs of one. mtastsd is told when others wait because of
+# that, and has the queue run soon.
 # {mtasts_call}: the host of the recipients of one session, who are all asked about here before it begins
 Smtasts_begin
 R$*			$: $&h $| $1
@@ -242,20 +243,21 @@ R$&{mtasts_call} $| $*	$@ $1
 R$* $| $*		$: $(mtasts_mac {mtasts_call} $@ $1 $) $&{mtasts_passed} $| $2
 R$+ $| $*		$: $(mtasts_mac {mtasts_before} $@ yes $) $| $2
 R$* $| $*		$: $(mtasts_mac {mtasts_passed} $) $(mtasts_mac {mtasts_other} $) $2
-R$*			$: $(mtasts_mac {mtasts_late} $) $(mtasts_mac {mtasts_status} $) $1
+R$*			$: $(mtasts_mac {mtasts_late} $@ , $) $(mtasts_mac {mtasts_status} $) $1
+R$*			$: $(mtasts_mac {mtasts_waits} $) $(mtasts_mac {mtasts_beside} $) $1
 R$*			$@ $(mtasts_mac {mtasts_text} $) $1
 
-# in: sender $| recipient; out: may the process have met a failure? sure: no, as a queue run begins without one; strong: it
-# has seen what ends in one; weak: the rest
+# in: sender $| recipient; out: may the process have met a failure? sure: no, as the run of a queued message begins without
+# one; strong: it has seen what ends in one; weak: the rest
 Smtasts_doubt
 RMAILER-DAEMON $| $*	$@ strong
 R<> $| $*		$@ strong
 R$| $*			$@ strong
-R$*			$: <$&{mtasts_before}> <$&{nbadrcpts}> $&{deliveryMode}
+R$*			$: <$&{mtasts_before}> <$&{nbadrcpts}> <$&{deliveryMode}> <$&{ntries}>
 R$* <0> $*		$1 <> $2
-R<> <> i		$@ ifelse(index(confDELIVERY_MODE, `i'), `0', `weak', `sure')
-R<$*> <$*> i		$@ weak
-R<> <> $*		$@ weak
+# tried before, so this is a run of the queue; a first try may be in the hands of an SMTP session, whatever its mode
+R<> <> <i> <$+>		$@ sure
+R<> <> <$*> <$*>	$@ weak
 R$*			$@ strong
 
 # Before any connection.
@@ -267,7 +269,7 @@ R<> $*			$@ ok
 R<$*> $*		$: $>mtasts_route $2
 R$# $*			$#$1
 R$@			$@ ok
-R$+			$: $1 $| $>mtasts_ask $1
+R$+			$: $1 $(mtasts_mac {mtasts_at} $@ $1 $) $| $>mtasts_ask $1
 R$* $| $# $*		$#$2
 R$* $| $* $| enforce	$@ enforce $1
 R$* $| $*		$@ ok $(mtasts_mac {mtasts_asked} $@ $1,$&i $)
@@ -277,10 +279,26 @@ R$* $| $*		$: $1 $| $2 $| $>mtasts_begin $2
 R$* $| $* $| $*		$: $1 $| $2 $| $>mtasts_doubt $1 $| $2
 R$* $| $* $| $*		$: $1 $| $2 $| $3 $| $>mtasts_compat $2
 R$* $| $* $| sure $| $# $*	$#$3
-R$* $| $* $| $* $| $# $*	$: $1 $| $2 $| $(mtasts_mac {mtasts_status} $@ $&{mtasts_status0} $) $(mtasts_mac {mtasts_text} $@ $&{mtasts_text0} $)
-R$* $| $* $| strong $| enforce $*	$: $1 $| $2 $| $(mtasts_mac {mtasts_late} $@ $3 , $&{mtasts_late} $)
+R$* $| $* $| $* $| $# $*	$: $1 $| $2 $| $>mtasts_wait
+R$* $| $* $| $* $| $+	$: $1 $| $2 $| $3 $| $4 $(mtasts_mac {mtasts_beside} $@ yes $)
 R$* $| $* $| $* $| ok	$: $1 $| $2 $| $(mtasts_mac {mtasts_other} $@ yes $)
+R$* $| $* $| strong $| enforce $*	$: $1 $| $2 $| $>mtasts_note $3
 R$* $| $* $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_passed} $@ yes $)
+
+# What tls_server is to say of a session with this recipient.
+Smtasts_wait
+R$*			$: $(mtasts_mac {mtasts_status} $@ $&{mtasts_status0} $) $(mtasts_mac {mtasts_text} $@ $&{mtasts_text0} $)
+R$*			$@ $(mtasts_mac {mtasts_waits} $@ $&{mtasts_at} $)
+
+# A domain that tls_server is to check: once, and no more of them than macros can carry; the rest is left to tls_rcpt.
+# in: domain
+Smtasts_note
+R$+			$: $1 $| $&{mtasts_late}
+R$+ $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_dom} $@ $1 $)
+R$+ $| $* , $&{mtasts_dom} , $*	$@ noted
+R$+ $| $*		$: $1 $| $2 $| $(mtasts_len $1 $2 $: short $)
+R$+ $| $* $| short	$@ noted $(mtasts_mac {mtasts_late} $@ , $1 $2 $)
+R$*			$@ noted
 
 # In the session: does the connection meet an enforced policy?
 # in: recipient as it is sent
@@ -328,24 +346,36 @@ Smtasts_fail
 R$* $| $* $| $*		$: $2 $| $3 $| $(mtastsq :failed:$1,$&i $: noted $)
 R$* $| $* $| $*		$@ $>mtasts_refuse $1 $| $2
 
-# What Scheck_compat has left to us. Where recipients of domains without a policy share the session, those with one are
-# left to tls_rcpt: nobody waits for others.
+# What Scheck_compat has left to us. In a queue run where recipients of domains without a policy share the session, those
+# with one are left to tls_rcpt: the others would wait at each run.
 Smtasts_server
+# the recipients after this session are asked about anew
+R$*			$: <$&{mtasts_mode}> $(mtasts_mac {mtasts_call} $)
 # what is only observed is told once, by tls_rcpt
-R$*			$: <$&{mtasts_mode}>
 R<obs>			$@ ok
-R$*			$: $&{mtasts_text}
-R$+			$#error $@ $&{mtasts_status} $: $&{mtasts_text}
-R$*			$: <$&{mtasts_other}> $&{mtasts_late}
-R<yes> $*		$@ ok
-R<> $*			$@ $>mtasts_each $1
+R$*			$: <$&{mtasts_text}>
+R<$+>			$: <told> $>mtasts_beside $&{mtasts_waits}
+R<told> $*		$#error $@ $&{mtasts_status} $: $&{mtasts_text}
+R<>			$: <$&{mtasts_other}> <$&{deliveryMode}> <$&{ntries}> $&{mtasts_late}
+R<yes> <i> <0> $*	$: <> <> <> $1
+R<yes> <i> <$+> $*	$@ ok
+R<$*> <$*> <$*> , $+	$@ $>mtasts_each $4
+R$*			$@ ok
 
 # in: domain, domain, ...
 Smtasts_each
-R$* , $*		$: $2 $| $>mtasts_session $1
-R$* $| $# $*		$#$2
-R$+ $| $*		$@ $>mtasts_each $1
+R$* , $*		$: $1 , $2 $| $>mtasts_session $1
+R$* , $* $| $# $*	$: <told> $>mtasts_beside $1
+R<told> $*		$#error $@ $&{mtasts_status0} $: $&{mtasts_text0}
+R$* , $+ $| $*		$@ $>mtasts_each $2
 R$*			$@ ok
+
+# A session is refused because of one domain: mtastsd hears of it when others wait as well.
+# in: domain
+Smtasts_beside
+R$*			$: <$&{mtasts_beside}> $1
+R<yes> $+		$: $(mtastsq :beside:$1,$&i $: noted $)
+R$*			$@
 
 SLocal_tls_server
 R$*			$: $1 $| $>mtasts_server $1

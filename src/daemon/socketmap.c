@@ -193,7 +193,7 @@ look_up(struct conn *c)
 	    c->timer, &(struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000});
 }
 
-/* ---- requests: "MAP KEY", KEY = [":failed:"] DOMAIN ["," QUEUE-ID] ---- */
+/* ---- requests: "MAP KEY", KEY = [":failed:" / ":beside:"] DOMAIN ["," QUEUE-ID] ---- */
 
 static bool
 take_queue_id(struct conn *c, struct cursor id)
@@ -211,12 +211,37 @@ take_queue_id(struct conn *c, struct cursor id)
 }
 
 static void
+note_failed(struct conn *c)
+{
+	bool look = resolve_failed_check(c->server->parts.resolver, c->domain);
+
+	log_line(LOG_NOTICE, "qid=%s domain=%s check=failed action=%s", c->queue_id, c->domain,
+	    look ? "txt-lookup" : "none-yet");
+	reply(c, "OK noted");
+}
+
+/* Others of a message wait as well, only because they share a session with this domain; in a queue
+ * run they would not. */
+static void
+note_beside(struct conn *c)
+{
+	log_line(LOG_INFO, "qid=%s domain=%s action=nudge why=\"others wait beside it\"",
+	    c->queue_id, c->domain);
+	nudge_domain(c->server->parts.nudge, c->domain);
+	reply(c, "OK noted");
+}
+
+static void
 handle_key(struct conn *c, struct cursor key)
 {
-	bool failed = c->map == MAP_MTASTSQ && cursor_take(&key, ":failed:");
-	const unsigned char *comma =
-	    cursor_len(&key) == 0 ? NULL : memchr(key.p, ',', cursor_len(&key));
+	void (*handle)(struct conn *) = look_up;
+	const unsigned char *comma;
 
+	if (c->map == MAP_MTASTSQ && cursor_take(&key, ":failed:"))
+		handle = note_failed;
+	else if (c->map == MAP_MTASTSQ && cursor_take(&key, ":beside:"))
+		handle = note_beside;
+	comma = cursor_len(&key) == 0 ? NULL : memchr(key.p, ',', cursor_len(&key));
 	c->queue_id[0] = '\0';
 	if (comma != NULL) {
 		if (!take_queue_id(c, (struct cursor){comma + 1, key.end})) {
@@ -230,13 +255,7 @@ handle_key(struct conn *c, struct cursor key)
 		reply(c, c->map == MAP_STS ? "NOTFOUND " : "OK none");
 		return;
 	}
-	if (!failed) {
-		look_up(c);
-		return;
-	}
-	log_line(LOG_NOTICE, "qid=%s domain=%s check=failed action=%s", c->queue_id, c->domain,
-	    resolve_failed_check(c->server->parts.resolver, c->domain) ? "txt-lookup" : "none-yet");
-	reply(c, "OK noted");
+	handle(c);
 }
 
 static void

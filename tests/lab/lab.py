@@ -43,6 +43,7 @@ class Lab:
         self.kinds = {}  # MX host name, lower case -> kind
         self.forbidden = []  # (since, domain, MX host): no delivery of that domain may arrive there from then on
         self.forgiven = []  # patterns of log lines that a scenario provokes on purpose
+        self.refused = []   # patterns of recipients that bounce on purpose
         self._addresses = ("10.99.%d.%d" % (10 + n // 250, 1 + n % 250) for n in itertools.count())
         self._ids = itertools.count(1)
         self.world.put("/etc/resolv.conf", "nameserver %s\n" % net.DNS_ADDRESS)

@@ -15,6 +15,12 @@ NO_NUDGE = 'nudge { address = "" }\n'  # what waits shall stay until we look
 PATHS = ("alias", "forward", "bounce", "list")
 
 
+def refusing(lab, *names):
+    lab.mx_host("mx.refusing.test", server="sink", rcpt="550 5.1.1 no such user")
+    lab.shared("mx.refusing.test", *names)
+    lab.refused.append("refusing.test$")
+
+
 def sessions(lab):
     return lab.sinks.used()
 
@@ -29,8 +35,7 @@ def behind_local_names(lab, setup):
         lab.policy(domain, delay_s=9)
     for domain in bad.values():
         lab.forbid_bad(domain)
-    lab.mx_host("mx.refusing.test", server="sink", rcpt="550 5.1.1 no such user")
-    lab.shared("mx.refusing.test", "refusing.test")
+    refusing(lab, "refusing.test")
     targets = {path: ["u@" + good[path].name, "u@" + bad[path].name] for path in PATHS}
     lab.sender.aliases({"ext": ", ".join(targets["alias"]), "friends": ", ".join(targets["list"]), "owner-friends": "alice"})
     lab.sender_machine.put("/home/bob/.forward", "\n".join(targets["forward"]) + "\n")
@@ -59,8 +64,7 @@ def behind_local_names(lab, setup):
 def after_a_failure(lab, setup):
     setup.settings = NO_NUDGE + 'milter { wait = "0s" }\n'
     setup.start(lab, mc=["FEATURE(`access_db')dnl", "FEATURE(`blocklist_recipients')dnl"], access={"To:blocked.test": "550 5.7.1 not from here"})
-    lab.mx_host("mx.refusing.test", server="sink", rcpt="550 5.1.1 no such user")
-    lab.shared("mx.refusing.test", "aaa-refusing.test", "zzz-refusing.test")
+    refusing(lab, "aaa-refusing.test", "zzz-refusing.test")
     fresh, bad = lab.domain("fresh.test", server="sink"), lab.domain("bad.test", "selfsigned")
     setup.enforce(lab, bad)
     lab.policy(fresh, delay_s=40)
@@ -78,6 +82,43 @@ def after_a_failure(lab, setup):
     time.sleep(3)
     have = {name: {rcpt: state for rcpt, state in lab.fate(msgid).items() if rcpt not in none} for name, msgid in sent.items()}
     compare(have, {name: {"u@bad.test" if name == "enforced" else "u@fresh.test": "queued"} for name in sent})
+
+
+@scenario(ours="recipients that share a session with one of an unknown domain, or with one whose check fails after a permanent failure, wait seconds for it, "
+               "with mtastsd away until the next queue run; nobody is bounced", seconds=200)
+def shared_sessions(lab, setup):
+    setup.settings = 'milter { wait = "0s" }\n'
+    setup.start(lab)
+    refusing(lab, "aaa-refusing.test")
+    lab.mx_host("mx.many.test", server="sink")
+    lab.mx_host("mx.bad.test", "selfsigned")
+    none, fine, fresh, unseen = lab.shared("mx.many.test", "none.test", "fine.test", "fresh.test", "unseen.test")
+    lax, bad, long = lab.shared("mx.bad.test", "lax.test", "bad.test", "a-domain-with-quite-a-long-name.test")
+    setup.enforce(lab, fine, bad, long)
+    in_parallel(lab.ours.query, ["none.test", "lax.test"])
+    in_parallel(lambda name: lab.ours.ctl("refresh", name), ["none.test", "lax.test"])
+    for domain in (fresh, unseen):
+        lab.policy(domain, delay_s=50)
+    crowd = ["u%d@none.test" % n for n in range(120)]  # more than go into one session
+    beside = lab.sender.send("u@none.test", "u@fresh.test", "u@fine.test", *crowd)
+    for rcpt in ("u@none.test", "u@fine.test", crowd[-1]):
+        lab.log.wait("to=.*<%s>.*stat=Sent" % rcpt, 20)
+    want = {rcpt: "delivered" for rcpt in ["u@none.test", "u@fine.test"] + crowd}
+    compare(lab.fate(beside), {**want, "u@fresh.test": "queued"})
+    after = lab.sender.send("nobody@aaa-refusing.test", "u@lax.test", "u@bad.test")
+    alone = lab.sender.send("nobody@aaa-refusing.test", *["u%d@%s" % (n, long.name) for n in range(60)])
+    wait_sent(lab, "u@lax.test", 20)
+    lab.sender.wait_tried(alone)
+    compare(lab.fate(after), {"nobody@aaa-refusing.test": "bounced", "u@lax.test": "delivered", "u@bad.test": "queued"})
+    assert {state for rcpt, state in lab.fate(alone).items() if "refusing" not in rcpt} == {"queued"}, lab.fate(alone)
+    lab.ours.stop(lab.ours.daemon)
+    away = tried(lab, "v@none.test", "v@unseen.test", "v@fine.test")
+    lab.sender.run_queue()
+    for rcpt in ("v@none.test", "v@fine.test"):
+        lab.log.wait("to=.*<%s>.*stat=Sent" % rcpt, 20)
+    compare(lab.fate(away), {"v@none.test": "delivered", "v@fine.test": "delivered", "v@unseen.test": "queued"})
+    lab.ours.mtastsd()
+    wait_sent(lab, "u@fresh.test", 60)
 
 
 def talk(lab, sender, rcpts, final):

@@ -98,6 +98,8 @@ each_key_has_its_answer(void **state UNUSED)
 	    {"mtastsq [192.0.2.1]", "OK none"}, {"mtastsq ", "OK none"},
 	    {"mtastsq :failed:good.example,4ANa1b2c3d", "OK noted"},
 	    {"mtastsq :failed:good.example", "OK noted"},
+	    {"mtastsq :beside:good.example,4ANa1b2c3d", "OK noted"},
+	    {"sts :beside:good.example", "NOTFOUND "},
 	    {"mtastsq good.example,no such id", "PERM malformed queue id"},
 	    {"mtastsq good.example,0123456789012345678901234567890123456789",
 		"PERM malformed queue id"},
