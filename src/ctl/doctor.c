@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ADDRESS_MAX = 256, MAP_FILE_MAX = 4096 };
+#include "site/sock.h"
+
+enum { ADDRESS_MAX = 256, MAP_FILE_MAX = 4096 }; /* bytes */
 
 typedef bool check_fn(const struct doctor_facts *facts, struct errmsg *found);
 
@@ -22,33 +24,24 @@ doctor_map_file(const char *map_path, char *out, size_t size)
 	return n > 0 && (size_t)n < size;
 }
 
-/*
- * One form for the two ways to write an address: ours, unix:/path and inet:127.0.0.1:8461, and the
- * MTA's, local:/path, /path and inet:8461@127.0.0.1.
- */
-static void
-address_normalize(const char *text, char out[ADDRESS_MAX])
+/* An address of the .cf: Sendmail takes a bare path as well, but of TCP only PORT@HOST. */
+static bool
+address_parse(const char *text, struct sock_address *out)
 {
-	const char *host = text + 5, *colon = strrchr(text, ':');
+	char full[SOCK_TEXT_MAX + 8];
 
-	if (strncmp(text, "unix:", 5) == 0)
-		snprintf(out, ADDRESS_MAX, "%s", text + 5);
-	else if (strncmp(text, "local:", 6) == 0)
-		snprintf(out, ADDRESS_MAX, "%s", text + 6);
-	else if (strncmp(text, "inet:", 5) == 0 && strchr(text, '@') == NULL && colon > host)
-		snprintf(out, ADDRESS_MAX, "inet:%s@%.*s", colon + 1, (int)(colon - host), host);
-	else
-		snprintf(out, ADDRESS_MAX, "%s", text);
+	snprintf(full, sizeof(full), "%s%s", text[0] == '/' ? "local:" : "", text);
+	return sock_parse(full, out, NULL) &&
+	       (sock_unix_path(out) != NULL || strchr(text, '@') != NULL);
 }
 
 static bool
-address_equal(const char *a, const char *b)
+address_equal(const char *theirs, const char *ours)
 {
-	char one[ADDRESS_MAX], other[ADDRESS_MAX];
+	struct sock_address a, b;
 
-	address_normalize(a, one);
-	address_normalize(b, other);
-	return strcmp(one, other) == 0;
+	return address_parse(theirs, &a) && sock_parse(ours, &b, NULL) && a.len == b.len &&
+	       memcmp(&a.ss, &b.ss, sizeof(a.ss)) == 0;
 }
 
 /* The last word of a K line: the map's file or socket. */
@@ -464,23 +457,33 @@ add_argument(struct text *t, const char *name, const char *value, const char *us
 		add(t, ", `%s=%s'", name, value);
 }
 
+static void
+add_socket(struct text *t, const char *name, const char *ours, const char *usual)
+{
+	struct sock_address a;
+	char printed[SOCK_TEXT_MAX];
+
+	if (!sock_parse(ours, &a, NULL))
+		return;
+	sock_print(&a, printed);
+	add_argument(t, name, sock_unix_path(&a) != NULL ? sock_unix_path(&a) : printed, usual);
+}
+
 /* The one line for sendmail.mc that fits mtasts.conf. */
 static void
 add_feature_line(struct text *t, const struct config *config)
 {
-	char file[MAP_FILE_MAX], address[ADDRESS_MAX];
+	char file[MAP_FILE_MAX];
 
 	add(t, "FEATURE(`mtasts'");
 	if (config->map_path != NULL && doctor_map_file(config->map_path, file, sizeof(file))) {
 		file[strlen(file) - 3] = '\0'; /* Sendmail adds .db itself */
 		add_argument(t, "map", file, "/var/lib/mtasts/map/policy");
 	}
-	if (config->socketmap.listen.n > 0) {
-		address_normalize(config->socketmap.listen.item[0], address);
-		add_argument(t, "live", address, "/run/mtasts/socketmap.sock");
-	}
-	address_normalize(config->milter_socket, address);
-	add_argument(t, "milter", address, "/run/mtasts/milter.sock");
+	if (config->socketmap.listen.n > 0)
+		add_socket(
+		    t, "live", config->socketmap.listen.item[0], "/run/mtasts/socketmap.sock");
+	add_socket(t, "milter", config->milter_socket, "/run/mtasts/milter.sock");
 	add(t, ")dnl");
 }
 

@@ -88,16 +88,9 @@ ask_daemon(const struct config *config, struct errmsg *em)
 static bool
 takes_connections(const char *address, struct errmsg *em)
 {
-	char ours[256];
-	const char *at = strchr(address, '@');
-	int fd;
+	int fd = sock_connect(address, em);
 
-	if (strncmp(address, "inet:", 5) == 0 && at != NULL) { /* libmilter's inet:PORT@host */
-		snprintf(ours, sizeof(ours), "inet:%s:%.*s", at + 1, (int)(at - address - 5),
-		    address + 5);
-		address = ours;
-	}
-	if ((fd = sock_connect(address, em)) >= 0)
+	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
 }

@@ -231,37 +231,43 @@ static const struct smfiDesc callbacks = {
 };
 
 static bool
-open_socket(struct errmsg *em)
+open_socket(const struct sock_address *a, struct errmsg *em)
 {
-	const char *path =
-	    strncmp(cf->milter_socket, "unix:", 5) == 0 ? cf->milter_socket + 5 : NULL;
+	const char *path = sock_unix_path(a);
 	mode_t before;
 	bool opened;
 
-	if (path != NULL && !sock_clear_stale(cf->milter_socket, em))
+	if (!sock_clear_stale(a, em))
 		return false;
-	before = umask(0777 & ~cf->milter_mode); /* never wider than asked, not for a moment */
+	before = umask(0177); /* nobody connects before sock_set_access() */
 	opened = smfi_opensocket(0) == MI_SUCCESS;
 	umask(before);
-	if (opened && (path == NULL || chmod(path, cf->milter_mode) == 0))
-		return true;
-	errmsg_set(em,
-	    "%s: cannot listen: %s; is the directory writable by this user, the port free?",
-	    cf->milter_socket, strerror(errno));
-	return false;
+	if (!opened) {
+		errmsg_set(em,
+		    "%s: cannot listen: %s; is the directory writable by this user, the port free?",
+		    cf->milter_socket, strerror(errno));
+		return false;
+	}
+	return path == NULL ||
+	       sock_set_access(path, cf->milter_mode, cf->milter_owner, cf->milter_group, em);
 }
 
 bool
 filter_open(const struct config *config, struct errmsg *em)
 {
+	struct sock_address a;
+	char text[SOCK_TEXT_MAX];
+
 	cf = config;
-	spare_init(cf->milter_socket);
-	if (smfi_setconn(cf->milter_socket) != MI_SUCCESS ||
-	    smfi_register(callbacks) != MI_SUCCESS) {
-		errmsg_set(em, "%s: libmilter does not take this socket", cf->milter_socket);
+	if (!sock_parse(cf->milter_socket, &a, em))
+		return false;
+	spare_init(&a);
+	sock_print(&a, text);
+	if (smfi_setconn(text) != MI_SUCCESS || smfi_register(callbacks) != MI_SUCCESS) {
+		errmsg_set(em, "%s: libmilter does not take this socket", text);
 		return false;
 	}
-	return open_socket(em);
+	return open_socket(&a, em);
 }
 
 bool

@@ -3,7 +3,6 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -15,6 +14,7 @@
 #include "site/config.h"
 #include "site/notify.h"
 #include "site/privs.h"
+#include "site/sock.h"
 #include "util/log.h"
 
 static const char help[] = "usage: mtasts-milter [-c FILE] [-t]\n"
@@ -35,20 +35,18 @@ static const struct option longopts[] = {
 static bool
 make_socket_dir(const struct config *config, struct errmsg *em)
 {
-	const char *path = config->milter_socket, *slash = strrchr(path, '/');
+	struct sock_address a;
 	struct stat st;
-	char *dir;
-	bool ok;
+	const char *path;
+	char dir[SOCK_TEXT_MAX];
 
-	if (geteuid() != 0 || strncmp(path, "unix:/", 6) != 0 || slash == path + 5)
+	if (!sock_parse(config->milter_socket, &a, em))
+		return false;
+	path = sock_unix_path(&a);
+	if (geteuid() != 0 || path == NULL || strrchr(path, '/') == path)
 		return true;
-	dir = strndup(path + 5, (size_t)(slash - path) - 5);
-	ok = dir != NULL &&
-	     (stat(dir, &st) == 0 || privs_own_dir(dir, config->user, NULL, 0755, em));
-	if (dir == NULL)
-		errmsg_set(em, "out of memory");
-	free(dir);
-	return ok;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	return stat(dir, &st) == 0 || privs_own_dir(dir, config->user, NULL, 0755, em);
 }
 
 static int

@@ -11,10 +11,10 @@
 #ifndef MILTER_SPARE_H
 #define MILTER_SPARE_H
 
-/*
- * Notes our own socket, in libmilter's form: "unix:/path", "inet:PORT@host". Once, before threads.
- */
-void spare_init(const char *milter_socket);
+#include "site/sock.h"
+
+/* Notes our own socket; once, before there are threads. */
+void spare_init(const struct sock_address *milter_socket);
 
 /* Calls for a spare worker; thread-safe, does not block. A failure costs delay only. */
 void spare_worker(void);

@@ -194,7 +194,8 @@ static cfg_opt_t nudge_options[] = {
 static cfg_opt_t domain_options[] = {CFG_STR("policy", "optional", CFGF_NONE), CFG_END()};
 static cfg_opt_t milter_options[] = {
     CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
-    CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("wait", "5s", CFGF_NONE),
+    CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
+    CFG_STR("group", "", CFGF_NONE), CFG_STR("wait", "5s", CFGF_NONE),
     CFG_STR("header", "X-MTA-STS", CFGF_NONE), CFG_END()};
 static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_STR("enforcement", "on", CFGF_NONE), CFG_STR("hold_max", "30m", CFGF_NONE),
@@ -222,9 +223,9 @@ set_checks(cfg_t *cfg)
 	    {"https|ca_file", check_path}, {"https|timeout", check_duration},
 	    {"sendmail_map|path", check_path}, {"sendmail_map|none_max", check_positive},
 	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
-	    {"milter|mode", check_mode}, {"milter|wait", check_milter_wait},
-	    {"milter|header", check_header}, {"domain", check_domain_title},
-	    {"domain|policy", check_domain_policy}};
+	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
+	    {"milter|wait", check_milter_wait}, {"milter|header", check_header},
+	    {"domain", check_domain_title}, {"domain|policy", check_domain_policy}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
@@ -344,6 +345,8 @@ config_of(cfg_t *cfg)
 	c->disabled = disabled_of(cfg);
 	c->milter_socket = own(cfg_getstr(milter, "socket"));
 	c->milter_mode = (mode_t)cfg_getint(milter, "mode");
+	c->milter_owner = own_or_null(milter, "owner");
+	c->milter_group = own_or_null(milter, "group");
 	c->milter_wait_s = seconds_of(milter, "wait");
 	c->milter_header = own_or_null(milter, "header");
 	c->debug = cfg_getbool(cfg, "debug") == cfg_true;
@@ -412,6 +415,8 @@ config_free(struct config **config)
 	free(c->nudge_address);
 	list_free(&c->disabled);
 	free(c->milter_socket);
+	free(c->milter_owner);
+	free(c->milter_group);
 	free(c->milter_header);
 	free(c);
 	*config = NULL;

@@ -19,7 +19,7 @@ struct config_list {
 	char **item;
 };
 
-/* One socket of ours: "unix:/path" or "inet:127.0.0.1:PORT". */
+/* Where we listen, in the forms of site/sock.h. */
 struct config_sockets {
 	struct config_list listen;
 	mode_t mode;
@@ -53,10 +53,11 @@ struct config {
 
 	struct config_list disabled; /* domain "x" { policy = disable } : normalised, sorted */
 
-	char *milter_socket; /* "unix:/path" or "inet:PORT@host" */
+	char *milter_socket; /* sock_parse() reads it, as all others */
 	mode_t milter_mode;
-	time_t milter_wait_s; /* at end-of-message, 0..45 */
-	char *milter_header;  /* NULL: no tag */
+	char *milter_owner, *milter_group; /* NULL: those of the milter */
+	time_t milter_wait_s;              /* at end-of-message, 0..45 */
+	char *milter_header;               /* NULL: no tag */
 
 	bool debug;
 };

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "util/ascii.h"
+
 enum { BACKLOG = 1024 };
 
 static bool
@@ -30,41 +32,61 @@ parse_unix(const char *path, struct sock_address *out, struct errmsg *em)
 	return true;
 }
 
+/* 1 to 5 digits; 0: they are no port. */
+static in_port_t
+port_of(const char *text, size_t len)
+{
+	unsigned long port = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (!ascii_digit((unsigned char)text[i]) || i >= 5)
+			return 0;
+		port = port * 10 + (unsigned long)(text[i] - '0');
+	}
+	return port <= 65535 ? (in_port_t)port : 0;
+}
+
 static bool
-parse_inet(const char *text, struct sock_address *out, struct errmsg *em)
+set_loopback(const char *host, int family, in_port_t port, struct sock_address *out)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)&out->ss;
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&out->ss;
-	const char *colon = strrchr(text, ':');
-	char host[64], *end = NULL;
-	long port = colon == NULL ? 0 : strtol(colon + 1, &end, 10);
-	int n = colon == NULL ? 0 : (int)(colon - text);
+	bool name = strcmp(host, "localhost") == 0;
 
-	if (port < 1 || port > 65535 || end == NULL || *end != '\0' || n == 0 ||
-	    (size_t)n >= sizeof(host))
-		goto bad;
-	if (text[0] == '[' && text[n - 1] == ']')
-		snprintf(host, sizeof(host), "%.*s", n - 2, text + 1);
-	else
-		snprintf(host, sizeof(host), "%.*s", n, text);
-	if (inet_pton(AF_INET, host, &in->sin_addr) == 1 &&
-	    (ntohl(in->sin_addr.s_addr) >> 24) == 127) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons((uint16_t)port);
-		out->len = sizeof(*in);
-		return true;
-	}
-	if (inet_pton(AF_INET6, host, &in6->sin6_addr) == 1 &&
-	    IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr)) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons((uint16_t)port);
+	if (family == AF_INET6) {
+		*in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
 		out->len = sizeof(*in6);
-		return true;
+		return inet_pton(AF_INET6, name ? "::1" : host, &in6->sin6_addr) == 1 &&
+		       IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 	}
-bad:
-	errmsg_set(
-	    em, "\"inet:%s\" is no loopback address and port, as in inet:127.0.0.1:8461", text);
-	return false;
+	*in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+	out->len = sizeof(*in);
+	return inet_pton(AF_INET, name ? "127.0.0.1" : host, &in->sin_addr) == 1 &&
+	       (ntohl(in->sin_addr.s_addr) >> 24) == 127;
+}
+
+/* HOST:PORT, or PORT@HOST as Sendmail has it; rest is what follows "inet:" or "inet6:". */
+static bool
+parse_inet(const char *rest, bool six, struct sock_address *out)
+{
+	const char *at = strchr(rest, '@'), *colon = strrchr(rest, ':');
+	const char *host = at != NULL ? at + 1 : rest, *port = at != NULL ? rest : colon + 1;
+	size_t host_len, port_len;
+	char name[64];
+
+	if (at == NULL && (six || colon == NULL)) /* inet6:HOST:PORT is nobody's form */
+		return false;
+	host_len = at != NULL ? strlen(host) : (size_t)(colon - rest);
+	port_len = at != NULL ? (size_t)(at - rest) : strlen(port);
+	if (at == NULL)
+		six = host[0] == '[';
+	if (host_len >= 2 && host[0] == '[' && host[host_len - 1] == ']') {
+		host++;
+		host_len -= 2;
+	}
+	return port_of(port, port_len) != 0 &&
+	       (size_t)snprintf(name, sizeof(name), "%.*s", (int)host_len, host) < sizeof(name) &&
+	       set_loopback(name, six ? AF_INET6 : AF_INET, port_of(port, port_len), out);
 }
 
 bool
@@ -73,29 +95,49 @@ sock_parse(const char *text, struct sock_address *out, struct errmsg *em)
 	memset(out, 0, sizeof(*out));
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(text + 5, out, em);
-	if (strncmp(text, "inet:", 5) == 0)
-		return parse_inet(text + 5, out, em);
-	errmsg_set(em, "socket \"%s\": want unix:/path or inet:127.0.0.1:PORT", text);
+	if (strncmp(text, "local:", 6) == 0)
+		return parse_unix(text + 6, out, em);
+	if ((strncmp(text, "inet:", 5) == 0 && parse_inet(text + 5, false, out)) ||
+	    (strncmp(text, "inet6:", 6) == 0 && parse_inet(text + 6, true, out)))
+		return true;
+	errmsg_set(em,
+	    "socket \"%s\": want unix:/path or, on loopback, inet:127.0.0.1:PORT or "
+	    "inet:PORT@127.0.0.1",
+	    text);
 	return false;
 }
 
-static const char *
-unix_path(const struct sock_address *a)
+void
+sock_print(const struct sock_address *a, char out[SOCK_TEXT_MAX])
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&a->ss;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->ss;
+	char host[INET6_ADDRSTRLEN] = "";
+
+	if (a->ss.ss_family == AF_UNIX) {
+		snprintf(out, SOCK_TEXT_MAX, "local:%s", sock_unix_path(a));
+	} else if (a->ss.ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(out, SOCK_TEXT_MAX, "inet6:%u@%s", ntohs(in6->sin6_port), host);
+	} else {
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(out, SOCK_TEXT_MAX, "inet:%u@%s", ntohs(in->sin_port), host);
+	}
+}
+
+const char *
+sock_unix_path(const struct sock_address *a)
 {
 	return a->ss.ss_family == AF_UNIX ? ((const struct sockaddr_un *)&a->ss)->sun_path : NULL;
 }
 
 bool
-sock_clear_stale(const char *text, struct errmsg *em)
+sock_clear_stale(const struct sock_address *a, struct errmsg *em)
 {
-	struct sock_address a;
+	const char *path = sock_unix_path(a);
 	struct stat st;
-	const char *path;
 	int fd, rc;
 
-	if (!sock_parse(text, &a, em))
-		return false;
-	path = unix_path(&a);
 	if (path == NULL || lstat(path, &st) != 0)
 		return true;
 	if (!S_ISSOCK(st.st_mode)) {
@@ -105,7 +147,7 @@ sock_clear_stale(const char *text, struct errmsg *em)
 		return false;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	rc = fd < 0 || connect(fd, (struct sockaddr *)&a.ss, a.len) != 0 ? errno : 0;
+	rc = fd < 0 || connect(fd, (const struct sockaddr *)&a->ss, a->len) != 0 ? errno : 0;
 	if (fd >= 0)
 		close(fd);
 	if (rc == 0) {
@@ -138,8 +180,9 @@ find_group(const char *name, bool *ok)
 	return gr == NULL ? (id_t)-1 : gr->gr_gid;
 }
 
-static bool
-set_access(const char *path, mode_t mode, const char *owner, const char *group, struct errmsg *em)
+bool
+sock_set_access(
+    const char *path, mode_t mode, const char *owner, const char *group, struct errmsg *em)
 {
 	bool have_owner, have_group;
 	id_t uid = find_owner(owner, &have_owner), gid = find_group(group, &have_group);
@@ -168,19 +211,20 @@ sock_listen(const char *text, mode_t mode, const char *owner, const char *group,
 	mode_t old_umask;
 	bool bound;
 
-	if (!sock_parse(text, &a, em) || !sock_clear_stale(text, em))
+	if (!sock_parse(text, &a, em) || !sock_clear_stale(&a, em))
 		return -1;
 	fd = socket(a.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		goto failed;
 	if (a.ss.ss_family != AF_UNIX)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	old_umask = umask(0177); /* nobody connects before set_access() */
+	old_umask = umask(0177); /* nobody connects before sock_set_access() */
 	bound = bind(fd, (struct sockaddr *)&a.ss, a.len) == 0;
 	umask(old_umask);
 	if (!bound)
 		goto failed;
-	if (unix_path(&a) != NULL && !set_access(unix_path(&a), mode, owner, group, em))
+	if (sock_unix_path(&a) != NULL &&
+	    !sock_set_access(sock_unix_path(&a), mode, owner, group, em))
 		goto out;
 	if (listen(fd, BACKLOG) == 0)
 		return fd;
@@ -195,8 +239,8 @@ out:
 int
 sock_connect(const char *text, struct errmsg *em)
 {
-	static const struct timeval patience = {
-	    .tv_sec = 2}; /* a stopped daemon must not stop us */
+	/* a stopped daemon must not stop us */
+	static const struct timeval patience = {.tv_sec = 2};
 	struct sock_address a;
 	int fd;
 

@@ -67,7 +67,7 @@ every_option_is_read(void **state UNUSED)
 	    "sendmail_map { path = /p.db none_max = 9 }\n"
 	    "access_map { path = /frag }\n"
 	    "nudge { address = \"\" per_minute = 3 }\n"
-	    "milter { socket = \"unix:/x\" mode = 0666 wait = 45s header = \"\" }\n"
+	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s header = \"\" }\n"
 	    "domain \"B.Example.\" { policy = disable }\n"
 	    "domain \"a.example\" { policy = disable }\n"
 	    "domain \"c.example\" { policy = optional }\n",
@@ -98,6 +98,10 @@ every_option_is_read(void **state UNUSED)
 	assert_string_equal(c->access_path, "/frag");
 	assert_null(c->nudge_address);
 	assert_int_equal(c->nudge_per_minute, 3);
+	assert_string_equal(c->milter_socket, "inet:8462@localhost");
+	assert_int_equal(c->milter_mode, 0666);
+	assert_string_equal(c->milter_owner, "root");
+	assert_string_equal(c->milter_group, "adm");
 	assert_int_equal(c->milter_wait_s, 45);
 	assert_null(c->milter_header);
 	assert_true(config_disabled(c, "a.example"));
@@ -125,6 +129,11 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional or disable"},
 	    {"socketmap {\n listen = {\"inet:192.0.2.1:25\"}\n}\n", 2, "loopback"},
 	    {"control {\n listen = \"/run/x\"\n}\n", 2, "unix:/path"},
+	    {"milter {\n socket = banana\n}\n", 2, "unix:/path"},
+	    {"milter {\n socket = \"\"\n}\n", 2, "unix:/path"},
+	    {"milter {\n socket = \"unix:rel\"\n}\n", 2, "begin with /"},
+	    {"milter {\n socket = \"inet:99999@localhost\"\n}\n", 2, "loopback"},
+	    {"milter {\n socket = \"inet:8462@192.0.2.1\"\n}\n", 2, "loopback"},
 	    {"control {\n mode = 1000\n}\n", 2, "octal"},
 	    {"discoveries_max = 0\n", 1, "greater than 0"},
 	    {"discoveries_max = many\n", 1, "discoveries_max"},

@@ -220,18 +220,43 @@ what_was_undone_later_is_named(void **state UNUSED)
 static void
 addresses_agree_in_either_notation(void **state UNUSED)
 {
-	char *tcp[] = {TEXT("unix:/x"), TEXT("inet:127.0.0.1:8461")};
-	struct config config = good_config();
-	struct cf *cf = cf_with(
-	    "Kmtastsq", "Kmtastsq socket -T<TMPF> inet:8461@127.0.0.1", "Xmtasts, S=/run/m.sock");
-	struct doctor_facts facts = good_facts(&config, cf, cf);
+	static const struct {
+		const char *cf, *ours;
+		bool agree;
+	} t[] = {{"/run/m.sock", "unix:/run/m.sock", true},
+	    {"local:/run/m.sock", "unix:/run/m.sock", true},
+	    {"unix:/run/m.sock", "local:/run/m.sock", true},
+	    {"/run/m.sock", "unix:/run/other", false},
+	    {"inet:8461@127.0.0.1", "inet:127.0.0.1:8461", true},
+	    {"inet:8461@localhost", "inet:8461@127.0.0.1", true},
+	    {"inet:8461@127.0.0.1", "inet:127.0.0.1:8462", false},
+	    {"inet:8461@127.0.0.1", "unix:/run/m.sock", false},
+	    {"inet6:8461@::1", "inet:[::1]:8461", true},
+	    {"inet6:8461@[::1]", "inet:[::1]:8461", true},
+	    {"inet6:8461@::1", "inet:127.0.0.1:8461", false},
+	    {"inet:8461@[::1]", "inet:[::1]:8461",
+		false}, /* AF_INET to Sendmail, which refuses it */
+	    {"inet:[::1]:8461", "inet:[::1]:8461", false}};
 
-	config.socketmap.listen = (struct config_list){2, tcp};
-	config.milter_socket = TEXT("unix:/run/m.sock");
-	assert_string_equal(failed(&facts), "");
-	config.milter_socket = TEXT("inet:127.0.0.1:1");
-	assert_string_equal(failed(&facts), "milter");
-	cf_free(&cf);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char live[128], milter[128], ours[64], *listen[] = {TEXT("unix:/x"), ours};
+		struct config config = good_config();
+		struct doctor_facts facts;
+		struct cf *cf;
+		const char *names;
+
+		snprintf(ours, sizeof(ours), "%s", t[i].ours);
+		snprintf(live, sizeof(live), "Kmtastsq socket -T<TMPF> %s", t[i].cf);
+		snprintf(milter, sizeof(milter), "Xmtasts, S=%s", t[i].cf);
+		cf = cf_with("Kmtastsq", live, milter);
+		facts = good_facts(&config, cf, cf);
+		config.socketmap.listen = (struct config_list){2, listen};
+		config.milter_socket = ours;
+		names = failed(&facts);
+		if (strcmp(names, t[i].agree ? "" : "live milter") != 0)
+			fail_msg("%s, %s: \"%s\"", t[i].cf, t[i].ours, names);
+		cf_free(&cf);
+	}
 }
 
 static void
@@ -320,6 +345,9 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	doctor_examine(&facts, f);
 	assert_string_equal(f[3].remedy, "sendmail.mc: FEATURE(`mtasts', `map=/m/p', "
 					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
+	live[0] = TEXT("inet:[::1]:8461");
+	doctor_examine(&facts, f);
+	assert_non_null(strstr(f[3].remedy, "`live=inet6:8461@::1'"));
 	cf_free(&cf);
 }
 
