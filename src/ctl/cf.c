@@ -1,12 +1,13 @@
 #include "ctl/cf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 struct line {
-	char kind;  /* 'O', 'K', 'X', 'R' */
-	char *name; /* option, map, milter; of 'R' the ruleset; borrowed from cf->text */
-	char *value;
+	char kind;        /* 'O', 'K', 'X', 'R' */
+	const char *name; /* option, map, milter; of 'R' the ruleset; borrowed from cf->text */
+	const char *value;
 };
 
 struct cf {
@@ -22,7 +23,7 @@ blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Cuts the next logical line, its continuation lines joined, out of *rest; NULL at the end. */
+/* Cuts the next logical line, with its continuation lines, out of *rest; NULL at the end. */
 static char *
 next_line(char **rest)
 {
@@ -30,33 +31,61 @@ next_line(char **rest)
 
 	if (*line == '\0')
 		return NULL;
-	for (; *p != '\0'; p++) {
-		if (*p != '\n')
-			continue;
-		if (!blank(p[1]))
-			break;
-		*p = ' ';
-	}
+	while (*p != '\0' && (*p != '\n' || blank(p[1])))
+		p++;
 	*rest = *p == '\0' ? p : p + 1;
 	*p = '\0';
 	return line;
 }
 
-/* A '#' after a blank begins a comment; "$#" does not. Tabs become blanks, for messages. */
+/*
+ * A '#' begins a comment that goes to the end of its own line, unless it belongs to a "$#" or a
+ * backslash stands before it; white space before it and at the end of all goes with it.
+ */
 static void
-cut_comment(char *line)
+cut_comments(char *line)
 {
-	size_t n;
+	char *out = line;
 
-	for (char *p = line; *p != '\0'; p++)
-		if (*p == '\t') {
-			*p = ' ';
-		} else if (*p == '#' && (p == line || blank(p[-1]))) {
-			*p = '\0';
-			break;
+	for (const char *p = line; *p != '\0'; p++) {
+		if (*p == '#' && out > line && out[-1] == '\\') {
+			out[-1] = '#';
+			continue;
 		}
-	for (n = strlen(line); n > 0 && (blank(line[n - 1]) || line[n - 1] == '\r'); n--)
-		line[n - 1] = '\0';
+		if (*p == '#') {
+			while (out > line && blank(out[-1]))
+				out--;
+			if (*(p += strcspn(p, "\n")) == '\0')
+				break;
+		}
+		*out++ = *p;
+		if (*p == '$' && p[1] != '\0')
+			*out++ = *++p;
+	}
+	while (out > line && strchr(" \t\r\n", out[-1]) != NULL)
+		out--;
+	*out = '\0';
+}
+
+/* Tabs part the two sides of a rule, and what is behind a third one is a comment. False: no rule. */
+static bool
+cut_rule(char *rule)
+{
+	char *right = strchr(rule, '\t');
+
+	if (right == NULL)
+		return false;
+	right += strspn(right, "\t");
+	right[strcspn(right, "\t")] = '\0';
+	return true;
+}
+
+static void
+white_to_blanks(char *line)
+{
+	for (; *line != '\0'; line++)
+		if (*line == '\t' || *line == '\n')
+			*line = ' ';
 }
 
 /* Ends the name at s before any of stop and returns what follows that one, without blanks. */
@@ -73,7 +102,7 @@ split(char *s, const char *stop)
 }
 
 static bool
-add_line(struct cf *cf, char kind, char *name, char *value)
+add_line(struct cf *cf, char kind, const char *name, const char *value)
 {
 	if (cf->n == cf->room) {
 		size_t room = cf->room == 0 ? 256 : cf->room * 2;
@@ -88,26 +117,39 @@ add_line(struct cf *cf, char kind, char *name, char *value)
 	return true;
 }
 
+/* "O Name=value", or a letter for the name: of those that matter here two have one. */
+static bool
+add_option(struct cf *cf, char *text)
+{
+	if (*text == 'k' || *text == 'O')
+		return add_line(
+		    cf, 'O', *text == 'k' ? "ConnectionCacheSize" : "DaemonPortOptions", text + 1);
+	if (!blank(*text))
+		return true;
+	text += strspn(text, " ");
+	return add_line(cf, 'O', text, split(text, "="));
+}
+
 /* Notes one logical line; *ruleset is the one that R lines belong to. */
 static bool
-parse_line(struct cf *cf, char *line, char **ruleset)
+parse_line(struct cf *cf, char *line, const char **ruleset)
 {
 	char *name = line + 1;
 
+	if (line[0] == 'R' && !cut_rule(line))
+		return true;
+	white_to_blanks(line);
 	switch (line[0]) {
 	case 'O':
-		if (!blank(*name))
-			return true; /* "Ox": the short form of options that do not matter here */
-		name += strspn(name, " \t");
-		return add_line(cf, 'O', name, split(name, "="));
+		return add_option(cf, name);
 	case 'K':
-		name += strspn(name, " \t");
-		return add_line(cf, 'K', name, split(name, " \t"));
+		name += strspn(name, " ");
+		return add_line(cf, 'K', name, split(name, " "));
 	case 'X':
-		return add_line(cf, 'X', name, split(name, ","));
+		return add_line(cf, 'X', name, split(name, ", "));
 	case 'S':
-		name += strspn(name, " \t");
-		split(name, " \t=");
+		name += strspn(name, " ");
+		split(name, " =");
 		*ruleset = name;
 		return true;
 	case 'R':
@@ -123,11 +165,14 @@ parse_line(struct cf *cf, char *line, char **ruleset)
 static bool
 parse_lines(struct cf *cf)
 {
-	char *rest = cf->text, *ruleset = cf->text + strlen(cf->text), *line;
+	char *rest = cf->text, *line;
+	const char *ruleset = "";
 
 	while ((line = next_line(&rest)) != NULL) {
-		cut_comment(line);
-		if (*line != '\0' && !parse_line(cf, line, &ruleset))
+		if (*line == '#')
+			continue; /* and its continuation lines */
+		cut_comments(line);
+		if (!parse_line(cf, line, &ruleset))
 			return false;
 	}
 	return true;
@@ -178,10 +223,11 @@ cf_free(struct cf **cf)
 	*cf = NULL;
 }
 
+typedef int compare_fn(const char *written, const char *name);
+
 /* The last line of a kind with a name. */
 static const char *
-last_value(
-    const struct cf *cf, char kind, const char *name, int (*compare)(const char *, const char *))
+last_value(const struct cf *cf, char kind, const char *name, compare_fn *compare)
 {
 	for (size_t i = cf->n; i-- > 0;)
 		if (cf->lines[i].kind == kind && compare(cf->lines[i].name, name) == 0)
@@ -189,10 +235,48 @@ last_value(
 	return NULL;
 }
 
+static const char *
+next_value(const struct cf *cf, char kind, const char *name, compare_fn *compare, size_t *at)
+{
+	while (*at < cf->n) {
+		const struct line *line = &cf->lines[(*at)++];
+
+		if (line->kind == kind && compare(line->name, name) == 0)
+			return line->value;
+	}
+	return NULL;
+}
+
+/* Sendmail takes a beginning of an option's name that no other one (of 8.17) has. */
+static int
+compare_option(const char *written, const char *name)
+{
+	static const struct {
+		const char *name;
+		size_t shortest;
+	} t[] = {{"ConnectionCacheSize", strlen("ConnectionCacheS")},
+	    {"DontExpandCnames", strlen("DontE")}, {"SetCertAltnames", strlen("Set")},
+	    {"InputMailFilters", strlen("Inp")}, {"CACertFile", strlen("CACertF")},
+	    {"CACertPath", strlen("CACertP")}, {"RunAsUser", strlen("Ru")},
+	    {"DaemonPortOptions", strlen("Dae")}};
+	size_t len = strlen(written);
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (strcmp(name, t[i].name) == 0 && len >= t[i].shortest)
+			return strncasecmp(written, name, len);
+	return strcasecmp(written, name);
+}
+
 const char *
 cf_option(const struct cf *cf, const char *name)
 {
-	return last_value(cf, 'O', name, strcasecmp);
+	return last_value(cf, 'O', name, compare_option);
+}
+
+const char *
+cf_next_option(const struct cf *cf, const char *name, size_t *at)
+{
+	return next_value(cf, 'O', name, compare_option, at);
 }
 
 bool
@@ -209,6 +293,37 @@ cf_map(const struct cf *cf, const char *name)
 	return last_value(cf, 'K', name, strcasecmp); /* Sendmail's symbol table folds case */
 }
 
+/* Where the word at s ends, and the blanks behind it. */
+static const char *
+next_word(const char *s)
+{
+	s += strcspn(s, " ");
+	return s + strspn(s, " ");
+}
+
+const char *
+cf_map_flag(const char *map, char letter)
+{
+	const char *found = NULL;
+
+	for (const char *p = next_word(map); *p == '-'; p = next_word(p))
+		if (p[1] == letter)
+			found = p + 2;
+	return found;
+}
+
+bool
+cf_map_file(const char *map, char *out, size_t size)
+{
+	const char *p = next_word(map);
+	int n;
+
+	while (*p == '-')
+		p = next_word(p);
+	n = snprintf(out, size, "%.*s", (int)strcspn(p, " "), p);
+	return n > 0 && (size_t)n < size;
+}
+
 const char *
 cf_milter(const struct cf *cf, const char *name)
 {
@@ -216,13 +331,9 @@ cf_milter(const struct cf *cf, const char *name)
 }
 
 const char *
-cf_rule(const struct cf *cf, const char *ruleset, size_t i)
+cf_next_rule(const struct cf *cf, const char *ruleset, size_t *at)
 {
-	for (size_t at = 0; at < cf->n; at++)
-		if (cf->lines[at].kind == 'R' && strcasecmp(cf->lines[at].name, ruleset) == 0 &&
-		    i-- == 0)
-			return cf->lines[at].value;
-	return NULL;
+	return next_value(cf, 'R', ruleset, strcasecmp, at);
 }
 
 bool

@@ -44,24 +44,21 @@ address_equal(const char *theirs, const char *ours)
 	       memcmp(&a.ss, &b.ss, sizeof(a.ss)) == 0;
 }
 
-/* The last word of a K line: the map's file or socket. */
-static const char *
-last_word(const char *value)
-{
-	const char *p = value + strlen(value);
-
-	while (p > value && p[-1] != ' ' && p[-1] != '\t')
-		p--;
-	return p;
-}
-
 static bool
 first_word_is(const char *value, const char *word)
 {
 	size_t n = strlen(word);
 
-	return strncmp(value, word, n) == 0 &&
-	       (value[n] == ' ' || value[n] == '\t' || value[n] == '\0');
+	return value != NULL && strncmp(value, word, n) == 0 &&
+	       (value[n] == ' ' || value[n] == '\0');
+}
+
+static const char *
+first_rule(const struct cf *cf, const char *ruleset)
+{
+	size_t at = 0;
+
+	return cf_next_rule(cf, ruleset, &at);
 }
 
 /* ---- the checks: true, or false and what was found instead ---- */
@@ -89,7 +86,7 @@ rules_whole(const struct doctor_facts *f, struct errmsg *found)
 	    "mtasts_fail"};
 
 	for (size_t i = 0; i < sizeof(rulesets) / sizeof(rulesets[0]); i++)
-		if (cf_rule(f->cf, rulesets[i], 0) == NULL) {
+		if (first_rule(f->cf, rulesets[i]) == NULL) {
 			errmsg_set(found, "%s: no ruleset %s", f->cf_path, rulesets[i]);
 			return false;
 		}
@@ -106,7 +103,7 @@ maps_whole(const struct doctor_facts *f, struct errmsg *found)
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		const char *value = cf_map(f->cf, maps[i][0]);
 
-		if (value == NULL || !first_word_is(value, maps[i][1])) {
+		if (!first_word_is(value, maps[i][1])) {
 			errmsg_set(found, "%s: no line K%s %s", f->cf_path, maps[i][0], maps[i][1]);
 			return false;
 		}
@@ -118,7 +115,7 @@ static bool
 map_agrees(const struct doctor_facts *f, struct errmsg *found)
 {
 	const char *value = cf_map(f->cf, "mtasts");
-	char theirs[MAP_FILE_MAX], ours[MAP_FILE_MAX];
+	char file[MAP_FILE_MAX], theirs[MAP_FILE_MAX], ours[MAP_FILE_MAX];
 
 	if (value == NULL) {
 		errmsg_set(found, "%s: no line Kmtasts", f->cf_path);
@@ -131,9 +128,9 @@ map_agrees(const struct doctor_facts *f, struct errmsg *found)
 	}
 	errmsg_set(
 	    found, "%s: Kmtasts %s; mtasts.conf has %s", f->cf_path, value, f->config->map_path);
-	return first_word_is(value, "hash") && cf_list_has(value, "-T<TMPF>") &&
-	       !cf_list_has(value, "-o") &&
-	       doctor_map_file(last_word(value), theirs, sizeof(theirs)) &&
+	return first_word_is(value, "hash") && first_word_is(cf_map_flag(value, 'T'), "<TMPF>") &&
+	       cf_map_flag(value, 'o') == NULL && cf_map_file(value, file, sizeof(file)) &&
+	       doctor_map_file(file, theirs, sizeof(theirs)) &&
 	       doctor_map_file(f->config->map_path, ours, sizeof(ours)) &&
 	       strcmp(theirs, ours) == 0;
 }
@@ -143,6 +140,7 @@ live_agrees(const struct doctor_facts *f, struct errmsg *found)
 {
 	const char *value = cf_map(f->cf, "mtastsq");
 	const struct config_list *listen = &f->config->socketmap.listen;
+	char address[ADDRESS_MAX];
 
 	if (value == NULL) {
 		errmsg_set(found, "%s: no line Kmtastsq", f->cf_path);
@@ -150,12 +148,31 @@ live_agrees(const struct doctor_facts *f, struct errmsg *found)
 	}
 	errmsg_set(found, "%s: Kmtastsq %s; mtasts.conf has %s", f->cf_path, value,
 	    listen->n > 0 ? listen->item[0] : "no socketmap socket");
-	if (!first_word_is(value, "socket") || !cf_list_has(value, "-T<TMPF>"))
+	if (!first_word_is(value, "socket") || !first_word_is(cf_map_flag(value, 'T'), "<TMPF>") ||
+	    !cf_map_file(value, address, sizeof(address)))
 		return false;
 	for (size_t i = 0; i < listen->n; i++)
-		if (address_equal(last_word(value), listen->item[i]))
+		if (address_equal(address, listen->item[i]))
 			return true;
 	return false;
+}
+
+/* A port's own list, DaemonPortOptions=..., I=..., stands in the place of InputMailFilters. */
+static bool
+ports_filter(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *port;
+	char filters[MAP_FILE_MAX];
+
+	for (size_t at = 0; (port = cf_next_option(f->cf, "DaemonPortOptions", &at)) != NULL;)
+		if ((cf_equate(port, 'I', filters, sizeof(filters)) ||
+			cf_equate(port, 'i', filters, sizeof(filters))) &&
+		    !cf_list_has(filters, "mtasts")) {
+			errmsg_set(found, "%s: O DaemonPortOptions=%s: its own filters lack mtasts",
+			    f->cf_path, port);
+			return false;
+		}
+	return true;
 }
 
 static bool
@@ -177,7 +194,7 @@ milter_agrees(const struct doctor_facts *f, struct errmsg *found)
 	errmsg_set(found, "%s: Xmtasts, %s; mtasts.conf has %s", f->cf_path, equates,
 	    f->config->milter_socket);
 	return cf_equate(equates, 'S', address, sizeof(address)) &&
-	       address_equal(address, f->config->milter_socket);
+	       address_equal(address, f->config->milter_socket) && ports_filter(f, found);
 }
 
 static bool
@@ -204,7 +221,7 @@ static bool
 first_rule_calls(
     const struct doctor_facts *f, const char *ruleset, const char *call, struct errmsg *found)
 {
-	const char *rule = cf_rule(f->cf, ruleset, 0);
+	const char *rule = first_rule(f->cf, ruleset);
 
 	errmsg_set(found, "%s: ruleset %s %s%s", f->cf_path, ruleset,
 	    rule == NULL ? "is not there" : "begins with R", rule == NULL ? "" : rule);
@@ -220,7 +237,8 @@ compat_first(const struct doctor_facts *f, struct errmsg *found)
 static bool
 rcpt_first(const struct doctor_facts *f, struct errmsg *found)
 {
-	return first_rule_calls(f, "tls_rcpt", "Local_tls_rcpt", found) &&
+	return first_rule_calls(f, "tls_server", "Local_tls_server", found) &&
+	       first_rule_calls(f, "tls_rcpt", "Local_tls_rcpt", found) &&
 	       first_rule_calls(f, "Local_tls_server", "$>mtasts_server", found) &&
 	       first_rule_calls(f, "Local_tls_rcpt", "$>mtasts_rcpt", found);
 }
@@ -229,9 +247,9 @@ rcpt_first(const struct doctor_facts *f, struct errmsg *found)
 static bool
 sni_sent(const struct doctor_facts *f, struct errmsg *found)
 {
-	const char *rule = "";
+	const char *rule;
 
-	for (size_t i = 0; (rule = cf_rule(f->cf, "tls_clt_features", i)) != NULL; i++)
+	for (size_t at = 0; (rule = cf_next_rule(f->cf, "tls_clt_features", &at)) != NULL;)
 		if (strstr(rule, "$@") != NULL)
 			break;
 	errmsg_set(found, "%s: ruleset tls_clt_features %s%s", f->cf_path,
@@ -303,6 +321,20 @@ altnames_read(const struct doctor_facts *f, struct errmsg *found)
 	return option_true(f->cf, f->cf_path, "SetCertAltnames", found);
 }
 
+/* All that Sendmail does as root it does as this user instead, with this group and no other. */
+static bool
+run_as_reads(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *value = cf_option(f->cf, "RunAsUser");
+
+	if (value == NULL || *value == '\0')
+		return true;
+	errmsg_set(found, "%s: O RunAsUser=%s: that user cannot read the map, so mail would wait",
+	    f->cf_path, value);
+	return f->run_as_uid == 0 ||
+	       (f->map.error == 0 && (f->run_as_uid == f->map.uid || f->run_as_gid == f->map.gid));
+}
+
 static bool
 no_stock_sts(const struct doctor_facts *f, struct errmsg *found)
 {
@@ -355,6 +387,23 @@ daemon_there(const struct doctor_facts *f, struct errmsg *found)
 }
 
 static bool
+maps_in_step(const struct doctor_facts *f, struct errmsg *found)
+{
+	errmsg_set(found, "%s", f->maps_error.text);
+	return f->maps_agree;
+}
+
+static bool
+enforcing(const struct doctor_facts *f, struct errmsg *found)
+{
+	errmsg_set(found, "%s",
+	    f->config->observe
+		? "enforcement = observe in mtasts.conf: no mail is refused, the log tells what would be"
+		: "mtastsd still observes and refuses nothing; mtasts.conf has enforcement = on");
+	return !f->config->observe && !(f->daemon_answers && f->daemon_observes);
+}
+
+static bool
 lookup_there(const struct doctor_facts *f, struct errmsg *found)
 {
 	errmsg_set(found, "%s", f->lookup_error.text);
@@ -370,8 +419,10 @@ milter_there(const struct doctor_facts *f, struct errmsg *found)
 
 /* ---- the table ---- */
 
-enum needs { NEEDS_NOTHING, NEEDS_CF, NEEDS_SUBMIT };
+/* ONLY_NOTED: the administrator's choice; told, but nothing to mend. */
+enum needs { NEEDS_NOTHING, NEEDS_CF, NEEDS_MILTER, NEEDS_SUBMIT, NEEDS_DAEMON, ONLY_NOTED };
 
+/* A remedy's lines for a .mc file stand alone: what follows dnl on a line is lost to m4. */
 static const struct check {
 	const char *name;
 	const char *what;
@@ -381,40 +432,45 @@ static const struct check {
 } checks[] = {
     {"cf", "sendmail.cf can be read", cf_readable, NEEDS_NOTHING,
 	"name the file that sendmail -bd uses: --cf FILE"},
-    {"rules", "our rulesets are there", rules_whole, NEEDS_CF, "sendmail.mc: @"},
+    {"rules", "our rulesets are there", rules_whole, NEEDS_CF, "sendmail.mc:\n@"},
     {"helper-maps", "the maps that our rules need are there", maps_whole, NEEDS_CF,
-	"sendmail.mc: @"},
+	"sendmail.mc:\n@"},
     {"map", "the policy map is Kmtasts hash -T<TMPF>, without -o, and the file that mtastsd writes",
-	map_agrees, NEEDS_CF, "sendmail.mc: @"},
+	map_agrees, NEEDS_CF, "sendmail.mc:\n@"},
     {"live", "live lookups go to mtastsd: Kmtastsq socket -T<TMPF>, on its socket", live_agrees,
-	NEEDS_CF, "sendmail.mc: @"},
+	NEEDS_CF, "sendmail.mc:\n@"},
     {"compat", "check_compat asks us first, before any connection", compat_first, NEEDS_CF,
-	"sendmail.mc: @ ; put a site's own check_compat rules into LOCAL_RULESETS, not LOCAL_CONFIG"},
-    {"rcpt", "tls_rcpt asks us first, in the session", rcpt_first, NEEDS_CF,
-	"sendmail.mc: @ ; put a site's own rules after it, by LOCAL_TLS_RCPT"},
+	"put a site's own check_compat rules into LOCAL_RULESETS, not LOCAL_CONFIG; sendmail.mc:\n@"},
+    {"rcpt", "tls_server and tls_rcpt ask us first, in the session", rcpt_first, NEEDS_CF,
+	"put a site's own rules after ours, by LOCAL_TLS_SERVER and LOCAL_TLS_RCPT, not into "
+	"LOCAL_CONFIG; sendmail.mc:\n@"},
     {"sni", "the server name is sent (SNI)", sni_sent, NEEDS_CF,
-	"sendmail.mc: @ ; remove a site's own ruleset tls_clt_features"},
+	"remove a site's own ruleset tls_clt_features; sendmail.mc:\n@"},
     {"ca", "CACertFile and CACertPath are both set and there", ca_set, NEEDS_CF,
-	"sendmail.mc: define(`confCACERT', `/etc/ssl/certs/ca-certificates.crt')dnl "
-	"define(`confCACERT_PATH', `/etc/ssl/certs')dnl ; apt-get install ca-certificates"},
+	"apt-get install ca-certificates; sendmail.mc:\n"
+	"define(`confCACERT', `/etc/ssl/certs/ca-certificates.crt')dnl\n"
+	"define(`confCACERT_PATH', `/etc/ssl/certs')dnl"},
     {"cache", "connections are not cached: ConnectionCacheSize=0", cache_off, NEEDS_CF,
-	"sendmail.mc: define(`confMCI_CACHE_SIZE', `0')dnl"},
+	"sendmail.mc:\ndefine(`confMCI_CACHE_SIZE', `0')dnl"},
     {"cnames", "a CNAME does not change a recipient: DontExpandCnames", cnames_kept, NEEDS_CF,
-	"sendmail.mc: define(`confDONT_EXPAND_CNAMES', `True')dnl"},
+	"sendmail.mc:\ndefine(`confDONT_EXPAND_CNAMES', `True')dnl"},
     {"altnames", "certificate names are read: SetCertAltnames", altnames_read, NEEDS_CF,
-	"sendmail.mc: @ ; remove a later O SetCertAltnames"},
+	"remove a later O SetCertAltnames; sendmail.mc:\n@"},
     {"sts", "the stock FEATURE(`sts') is not there beside ours", no_stock_sts, NEEDS_CF,
 	"sendmail.mc: remove FEATURE(`sts', ...)"},
-    {"milter", "mtasts-milter is there, on its socket, and in InputMailFilters", milter_agrees,
-	NEEDS_CF, "sendmail.mc: @"},
-    {"macros", "the macros that mtasts-milter reads are sent to it", macros_sent, NEEDS_CF,
-	"sendmail.mc: @ ; keep {rcpt_mailer}, {rcpt_host}, {rcpt_addr} in confMILTER_MACROS_ENVRCPT "
-	"and i in confMILTER_MACROS_ENVFROM"},
+    {"run-as", "the user that Sendmail runs as can read the map", run_as_reads, NEEDS_CF,
+	"sendmail.mc: remove confRUN_AS_USER"},
+    {"milter", "mtasts-milter is there, on its socket, and among the filters of every port",
+	milter_agrees, NEEDS_CF,
+	"where a port has filters of its own (I= in DAEMON_OPTIONS), add mtasts; sendmail.mc:\n@"},
+    {"macros", "the macros that mtasts-milter reads are sent to it", macros_sent, NEEDS_MILTER,
+	"keep {rcpt_mailer}, {rcpt_host}, {rcpt_addr} in confMILTER_MACROS_ENVRCPT and i in "
+	"confMILTER_MACROS_ENVFROM; sendmail.mc:\n@"},
     {"submit", "submit.cf can be read", submit_readable, NEEDS_NOTHING,
 	"name the file that the submission program uses: --submit-cf FILE"},
     {"submit-cnames", "a CNAME does not change a recipient in submit.cf either: DontExpandCnames",
 	submit_cnames_kept, NEEDS_SUBMIT,
-	"submit.mc, before FEATURE(`msp'): FEATURE(`mtasts', `msp')dnl"},
+	"submit.mc, before FEATURE(`msp'):\nFEATURE(`mtasts', `msp')dnl"},
     {"user", "the user that mtastsd runs as exists", user_exists, NEEDS_NOTHING,
 	"adduser --system --group --no-create-home %u; or set another user in mtasts.conf"},
     {"map-dir", "the map's directory is mode 750, of that user, group root", map_dir_closed,
@@ -423,10 +479,14 @@ static const struct check {
 	"start mtastsd once as root, or: chown %u:root %f; chmod 640 %f"},
     {"daemon", "mtastsd answers on its control socket", daemon_there, NEEDS_NOTHING,
 	"start mtastsd; its log tells what keeps it from running"},
+    {"maps", "mtastsd has all its maps up to date", maps_in_step, NEEDS_DAEMON,
+	"mend what is named here or in mtastsd's log; mtastsd then catches up by itself"},
     {"lookup", "mtastsd takes connections on its socketmap socket", lookup_there, NEEDS_NOTHING,
 	"start mtastsd; its log tells what keeps it from running"},
     {"filter", "mtasts-milter takes connections on its socket", milter_there, NEEDS_NOTHING,
 	"start mtasts-milter; its log tells what keeps it from running"},
+    {"enforcement", "policies are enforced, not only observed", enforcing, ONLY_NOTED,
+	"when the log shows nothing amiss: enforcement = on in mtasts.conf, then send mtastsd SIGHUP"},
 };
 
 _Static_assert(sizeof(checks) / sizeof(checks[0]) <= DOCTOR_MAX, "DOCTOR_MAX is too small");
@@ -487,8 +547,10 @@ add_feature_line(struct text *t, const struct config *config)
 	add(t, ")dnl");
 }
 
-/* Fills in what the table leaves open: @ the FEATURE line, %u the user, %f the map's file, %d its
- * directory. */
+/*
+ * Fills in what the table leaves open: @ the FEATURE line, %u the user, %f the map's file, %d its
+ * directory.
+ */
 static void
 expand_remedy(const struct doctor_facts *facts, const char *remedy, struct text *t)
 {
@@ -515,8 +577,20 @@ expand_remedy(const struct doctor_facts *facts, const char *remedy, struct text 
 static bool
 applies(const struct check *check, const struct doctor_facts *facts)
 {
-	return check->needs == NEEDS_NOTHING || (check->needs == NEEDS_CF && facts->cf != NULL) ||
-	       (check->needs == NEEDS_SUBMIT && facts->submit != NULL);
+	switch (check->needs) {
+	case NEEDS_CF:
+		return facts->cf != NULL;
+	case NEEDS_MILTER:
+		return facts->cf != NULL && cf_milter(facts->cf, "mtasts") != NULL;
+	case NEEDS_SUBMIT:
+		return facts->submit != NULL;
+	case NEEDS_DAEMON:
+		return facts->daemon_answers;
+	case NEEDS_NOTHING:
+	case ONLY_NOTED:
+		break;
+	}
+	return true;
 }
 
 size_t
@@ -526,16 +600,18 @@ doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTO
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
 		struct doctor_finding *f = &out[n];
+		bool holds;
 
 		if (!applies(&checks[i], facts))
 			continue;
 		*f = (struct doctor_finding){.check = checks[i].name, .what = checks[i].what};
-		f->ok = checks[i].holds(facts, &f->found);
-		if (f->ok)
+		holds = checks[i].holds(facts, &f->found);
+		if (holds)
 			f->found.text[0] = '\0';
 		else
 			expand_remedy(facts, checks[i].remedy,
 			    &(struct text){f->remedy, sizeof(f->remedy), 0});
+		f->ok = holds || checks[i].needs == ONLY_NOTED;
 		n++;
 	}
 	return n;

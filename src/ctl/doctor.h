@@ -29,26 +29,34 @@ struct doctor_facts {
 	struct doctor_file map_dir, map;     /* of config->map_path */
 	uid_t map_uid;                       /* of config->user; (uid_t)-1: no such user */
 	struct doctor_file ca_file, ca_path; /* of cf's options, when it has them */
+	uid_t run_as_uid;                    /* of cf's RunAsUser; (uid_t)-1: no such user */
+	gid_t run_as_gid;
 	bool daemon_answers, lookup_answers, milter_answers;
 	struct errmsg daemon_error, lookup_error, milter_error;
+	bool daemon_observes, maps_agree; /* when it answers */
+	struct errmsg maps_error;
 };
 
 enum { DOCTOR_MAX = 32, DOCTOR_REMEDY_MAX = 1024 };
 
 struct doctor_finding {
-	const char *check; /* a short name, for scripts */
-	const char *what;  /* what is wanted, a sentence */
-	bool ok;
-	struct errmsg found;            /* what there is instead; empty when ok */
-	char remedy[DOCTOR_REMEDY_MAX]; /* the lines to add, or the command; empty when ok */
+	const char *check;   /* a short name, for scripts */
+	const char *what;    /* what is wanted, a sentence */
+	bool ok;             /* nothing to mend; a note is ok, and has found something */
+	struct errmsg found; /* what there is instead; empty when there is nothing to say */
+	char remedy[DOCTOR_REMEDY_MAX]; /* what to do, then the lines for a .mc file, each alone */
 };
 
-/* Runs the checks in the order in which they should be mended. Returns their number, at most
- * DOCTOR_MAX. */
+/*
+ * Runs the checks in the order in which they should be mended. Returns their number, at most
+ * DOCTOR_MAX.
+ */
 size_t doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTOR_MAX]);
 
-/* The file that Sendmail opens for a map of type hash: ".db" is added when it is not there. False:
- * too long. */
+/*
+ * The file that Sendmail opens for a map of type hash: ".db" is added when it is not there. False:
+ * too long.
+ */
 bool doctor_map_file(const char *map_path, char *out, size_t size);
 
 #endif

@@ -1,6 +1,7 @@
 #include "ctl/doctor_command.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
@@ -14,6 +15,7 @@
 #include "ctl/input.h"
 #include "site/client.h"
 #include "site/sock.h"
+#include "util/ascii.h"
 
 enum { DAEMON_WAIT_MS = 5000 };
 
@@ -58,30 +60,88 @@ look_at_map(struct doctor_facts *facts)
 	facts->map_dir = look_at(dirname(dir));
 }
 
-/* A status answer is the proof that it is mtastsd, and that it is alive. */
-static bool
-ask_daemon(const struct config *config, struct errmsg *em)
+/* The uid or gid that a number or a name stands for; -1: none. */
+static id_t
+id_of(const char *text, bool group)
 {
-	struct client *client = client_open(config->control.listen.item[0], em);
+	const struct passwd *pw = group ? NULL : getpwnam(text);
+	const struct group *gr = group ? getgrnam(text) : NULL;
+
+	if (ascii_digit((unsigned char)*text))
+		return (id_t)strtoul(text, NULL, 10);
+	return pw != NULL ? pw->pw_uid : gr != NULL ? gr->gr_gid : (id_t)-1;
+}
+
+/* "user", or "user:group" with '.' or '/' for the ':' as well; without a group it is the user's. */
+static void
+look_at_run_as(struct doctor_facts *facts)
+{
+	const char *value = facts->cf != NULL ? cf_option(facts->cf, "RunAsUser") : NULL;
+	const struct passwd *pw;
+	char user[128];
+	size_t len;
+
+	facts->run_as_uid = (uid_t)-1;
+	facts->run_as_gid = (gid_t)-1;
+	if (value == NULL)
+		return;
+	len = strcspn(value, ":./");
+	snprintf(user, sizeof(user), "%.*s", (int)len, value);
+	facts->run_as_uid = id_of(user, false);
+	if (value[len] != '\0')
+		facts->run_as_gid = id_of(value + len + 1, true);
+	else if ((pw = getpwnam(user)) != NULL)
+		facts->run_as_gid = pw->pw_gid;
+}
+
+/* What a status answer tells of the maps; mtasts-control(5). */
+static void
+note_status(const json_t *status, struct doctor_facts *facts)
+{
+	const char *enforcement = json_string_value(json_object_get(status, "enforcement"));
+	const json_t *map;
+	size_t i;
+
+	facts->daemon_observes = enforcement != NULL && strcmp(enforcement, "observe") == 0;
+	facts->maps_agree = json_is_true(json_object_get(status, "ready"));
+	errmsg_set(&facts->maps_error, "not ready: the maps do not agree with the store yet");
+	json_array_foreach(json_object_get(status, "maps"), i, map)
+	{
+		const char *path = json_string_value(json_object_get(map, "path")),
+			   *state = json_string_value(json_object_get(map, "state")),
+			   *error = json_string_value(json_object_get(map, "error"));
+
+		if (state != NULL && strcmp(state, "ready") == 0 && error == NULL)
+			continue;
+		facts->maps_agree = false;
+		errmsg_set(&facts->maps_error, "map %s is %s%s%s", path != NULL ? path : "?",
+		    state != NULL ? state : "?", error != NULL ? ": " : "",
+		    error != NULL ? error : "");
+	}
+}
+
+/* A status answer is the proof that it is mtastsd, and that it is alive. */
+static void
+ask_daemon(struct doctor_facts *facts)
+{
+	struct errmsg *em = &facts->daemon_error;
+	struct client *client = client_open(facts->config->control.listen.item[0], em);
 	json_t *request, *answer = NULL;
 
 	if (client == NULL)
-		return false;
+		return;
 	request = json_pack("{s:s}", "cmd", "status");
-	if (client_send(client, request, em) == CLIENT_OK) {
-		if (client_wait(client, DAEMON_WAIT_MS, &answer, em) == CLIENT_AGAIN)
-			errmsg_set(em, "no answer within %d s", DAEMON_WAIT_MS / 1000);
-		else if (answer != NULL && !json_is_boolean(json_object_get(answer, "ready")))
-			errmsg_set(em, "what listens there is not mtastsd");
-	}
+	if (client_send(client, request, em) == CLIENT_OK &&
+	    client_wait(client, DAEMON_WAIT_MS, &answer, em) == CLIENT_AGAIN)
+		errmsg_set(em, "no answer within %d s", DAEMON_WAIT_MS / 1000);
+	facts->daemon_answers = json_is_boolean(json_object_get(answer, "ready"));
+	if (facts->daemon_answers)
+		note_status(answer, facts);
+	else if (answer != NULL)
+		errmsg_set(em, "what listens there is not mtastsd");
 	client_close(&client);
 	json_decref(request);
-	if (!json_is_boolean(json_object_get(answer, "ready"))) {
-		json_decref(answer);
-		return false;
-	}
 	json_decref(answer);
-	return true;
 }
 
 /* Being able to connect is all that is seen without a message. */
@@ -100,7 +160,7 @@ look_at_sockets(struct doctor_facts *facts)
 {
 	const struct config *config = facts->config;
 
-	facts->daemon_answers = ask_daemon(config, &facts->daemon_error);
+	ask_daemon(facts);
 	if (config->socketmap.listen.n > 0)
 		facts->lookup_answers =
 		    takes_connections(config->socketmap.listen.item[0], &facts->lookup_error);
@@ -112,9 +172,28 @@ look_at_sockets(struct doctor_facts *facts)
 static json_t *
 finding_json(const struct doctor_finding *f)
 {
+	bool silent = f->found.text[0] == '\0';
+
 	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "check", f->check, "what", f->what, "ok",
-	    f->ok, "found", command_text(f->ok ? NULL : f->found.text), "remedy",
-	    command_text(f->ok ? NULL : f->remedy));
+	    f->ok, "found", command_text(silent ? NULL : f->found.text), "remedy",
+	    command_text(silent ? NULL : f->remedy));
+}
+
+/* The lines of a remedy stand below each other, whole, so that they can be copied. */
+static void
+print_finding(FILE *out, const struct doctor_finding *f)
+{
+	const char *rest = f->remedy;
+	bool silent = f->found.text[0] == '\0';
+
+	fprintf(out, "%-8s%s\n", silent ? "ok" : f->ok ? "note" : "MISSING", f->what);
+	if (silent)
+		return;
+	fprintf(out, "        found:  %s\n        remedy: ", f->found.text);
+	for (size_t n; *rest != '\0'; rest += n + (rest[n] != '\0')) {
+		n = strcspn(rest, "\n");
+		fprintf(out, "%s%.*s\n", rest == f->remedy ? "" : "                ", (int)n, rest);
+	}
 }
 
 static void
@@ -128,12 +207,8 @@ print_findings(const struct invocation *inv, const struct doctor_finding *f, siz
 		command_print_json(inv, json_pack("{s:b, s:o}", "ok", bad == 0, "checks", array));
 		return;
 	}
-	for (size_t i = 0; i < n; i++) {
-		fprintf(inv->out, "%-8s%s\n", f[i].ok ? "ok" : "MISSING", f[i].what);
-		if (!f[i].ok)
-			fprintf(inv->out, "        found:  %s\n        remedy: %s\n",
-			    f[i].found.text, f[i].remedy);
-	}
+	for (size_t i = 0; i < n; i++)
+		print_finding(inv->out, &f[i]);
 	fprintf(inv->out, "%zu checks, %zu to mend\n", n, bad);
 }
 
@@ -169,6 +244,7 @@ command_doctor(const struct invocation *inv)
 	look_at_map(&facts);
 	facts.ca_file = look_at(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
 	facts.ca_path = look_at(cf != NULL ? cf_option(cf, "CACertPath") : NULL);
+	look_at_run_as(&facts);
 	look_at_sockets(&facts);
 	code = examine(inv, &facts);
 	cf_free(&submit);

@@ -1,6 +1,8 @@
 /* A sendmail.cf is read with an administrator's rights: any bytes must be survived. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "ctl/cf.h"
 
@@ -11,19 +13,27 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct errmsg em;
 	struct cf *cf = cf_parse(cursor_of(data, size), &em);
-	const char *milter;
-	char socket[64];
+	const char *value;
+	char text[64];
 
 	if (cf == NULL)
 		return 0;
 	(void)cf_option_true(cf, "DontExpandCnames");
-	(void)cf_map(cf, "mtasts");
-	if ((milter = cf_milter(cf, "mtasts")) != NULL) {
-		(void)cf_equate(milter, 'S', socket, sizeof(socket));
-		(void)cf_list_has(milter, "mtasts");
+	for (size_t at = 0; (value = cf_next_option(cf, "DaemonPortOptions", &at)) != NULL;)
+		(void)cf_equate(value, 'I', text, sizeof(text));
+	if ((value = cf_map(cf, "mtasts")) != NULL) {
+		(void)cf_map_flag(value, 'o');
+		if (cf_map_file(value, text, sizeof(text)) && strlen(text) >= sizeof(text))
+			abort();
 	}
-	for (size_t i = 0; cf_rule(cf, "check_compat", i) != NULL; i++)
-		;
+	if ((value = cf_milter(cf, "mtasts")) != NULL) {
+		if (cf_equate(value, 'S', text, sizeof(text)) && strlen(text) >= sizeof(text))
+			abort();
+		(void)cf_list_has(value, "mtasts");
+	}
+	for (size_t at = 0; (value = cf_next_rule(cf, "check_compat", &at)) != NULL;)
+		if (strpbrk(value, "\t\n") != NULL)
+			abort();
 	cf_free(&cf);
 	return 0;
 }

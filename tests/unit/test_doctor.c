@@ -30,6 +30,9 @@ static const char *const good_cf[] = {
     "O Milter.macros.envrcpt={rcpt_mailer}, {rcpt_host}, {rcpt_addr}",
     "O CACertPath=/etc/ssl/certs",
     "O CACertFile=/etc/ssl/certs/ca-certificates.crt",
+    "O DaemonPortOptions=Name=MTA",
+    "O DaemonPortOptions=Port=587, Name=MSA, M=E",
+    "Stls_server\nR$*\t$: $1 $| $>\"Local_tls_server\" $1",
     "Stls_rcpt\nR$*\t$: $1 $| $>\"Local_tls_rcpt\" $1",
     "Smtasts_route\nR$*\t$@",
     "Smtasts_known\nR$*\t$@",
@@ -109,7 +112,10 @@ good_facts(const struct config *config, const struct cf *cf, const struct cf *su
 	    .map_uid = UID,
 	    .ca_file = {0, S_IFREG | 0644, 0, 0},
 	    .ca_path = {0, S_IFDIR | 0755, 0, 0},
+	    .run_as_uid = (uid_t)-1,
+	    .run_as_gid = (gid_t)-1,
 	    .daemon_answers = true,
+	    .maps_agree = true,
 	    .lookup_answers = true,
 	    .milter_answers = true};
 }
@@ -162,14 +168,17 @@ each_missing_line_is_named(void **state UNUSED)
 	} t[] = {{"O SetCert", "altnames"}, {"Kmtasts hash", "map"}, {"Kmtastsq", "live"},
 	    {"Kmtasts_mac", "helper-maps"}, {"Kmtasts_cmp", "helper-maps"},
 	    {"Kmtasts_log", "helper-maps"}, {"Kmtasts_len", "helper-maps"},
-	    {"Kmtasts_odd", "helper-maps"}, {"O ConnectionCache", "cache"},
-	    {"O DontExpand", "cnames"}, {"O InputMail", "milter"}, {"Xmtasts", "milter"},
-	    {"O Milter.macros.envfrom", "macros"}, {"O Milter.macros.envrcpt", "macros"},
-	    {"O CACertPath", "ca"}, {"O CACertFile", "ca"}, {"Stls_rcpt", "rcpt"},
-	    {"SLocal_tls_rcpt", "rcpt"}, {"Scheck_compat", "compat"}, {"Stls_clt_features", "sni"},
-	    {"Smtasts_route", "rules"}, {"Smtasts_known", "rules"}, {"Smtasts_refuse", "rules"},
-	    {"Smtasts_compat", "rules"}, {"Smtasts_rcpt", "rules"}, {"Smtasts_san", "rules"},
-	    {"Smtasts_fail", "rules"}};
+	    {"Kmtasts_odd", "helper-maps"}, {"Kmtasts_esc", "helper-maps"},
+	    {"O ConnectionCache", "cache"}, {"O DontExpand", "cnames"}, {"O InputMail", "milter"},
+	    {"Xmtasts", "milter"}, {"O Milter.macros.envfrom", "macros"},
+	    {"O Milter.macros.envrcpt", "macros"}, {"O CACertPath", "ca"}, {"O CACertFile", "ca"},
+	    {"Stls_rcpt", "rcpt"}, {"Stls_server", "rcpt"}, {"SLocal_tls_rcpt", "rcpt"},
+	    {"SLocal_tls_server", "rcpt"}, {"Scheck_compat", "compat"},
+	    {"Stls_clt_features", "sni"}, {"Smtasts_route", "rules"}, {"Smtasts_known", "rules"},
+	    {"Smtasts_refuse", "rules"}, {"Smtasts_temp", "rules"}, {"Smtasts_ask", "rules"},
+	    {"Smtasts_begin", "rules"}, {"Smtasts_doubt", "rules"}, {"Smtasts_session", "rules"},
+	    {"Smtasts_server", "rules"}, {"Smtasts_each", "rules"}, {"Smtasts_compat", "rules"},
+	    {"Smtasts_rcpt", "rules"}, {"Smtasts_san", "rules"}, {"Smtasts_fail", "rules"}};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		const char *names = failed_with(t[i].line, "", "");
@@ -186,17 +195,28 @@ what_was_undone_later_is_named(void **state UNUSED)
 		const char *old, *new, *more, *check;
 	} t[] = {
 	    {NULL, NULL, "O ConnectionCacheSize=2", "cache"},
+	    {NULL, NULL, "Ok2", "cache"},
+	    {NULL, NULL, "O ConnectionCacheS=2", "cache"},
 	    {NULL, NULL, "O DontExpandCnames=False", "cnames"},
 	    {NULL, NULL, "O SetCertAltnames=false", "altnames"},
 	    {NULL, NULL, "O InputMailFilters=opendkim", "milter"},
 	    {NULL, NULL, "Ksts hash -T<TMPF> /etc/mail/sts", "sts"},
 	    {"Kmtasts hash", "Kmtasts hash -o -T<TMPF> /var/lib/mtasts/map/policy", "", "map"},
+	    {"Kmtasts hash", "Kmtasts hash -optional -T<TMPF> /var/lib/mtasts/map/policy", "",
+		"map"},
+	    {"Kmtasts hash", "Kmtasts hash -T<TMPF> -Tx /var/lib/mtasts/map/policy", "", "map"},
 	    {"Kmtasts hash", "Kmtasts hash /var/lib/mtasts/map/policy", "", "map"},
 	    {"Kmtasts hash", "Kmtasts btree -T<TMPF> /var/lib/mtasts/map/policy", "", "map"},
 	    {"Kmtasts hash", "Kmtasts hash -T<TMPF> /elsewhere/policy", "", "map"},
 	    {"Kmtastsq", "Kmtastsq socket local:/run/mtasts/socketmap.sock", "", "live"},
 	    {"Kmtastsq", "Kmtastsq socket -T<TMPF> local:/run/other.sock", "", "live"},
 	    {"Xmtasts", "Xmtasts, S=local:/run/other.sock", "", "milter"},
+	    {NULL, NULL, "O DaemonPortOptions=Port=587, Name=MSA, InputMailFilters=opendkim;x",
+		"milter"},
+	    {NULL, NULL, "OOName=MSA, i=opendkim", "milter"},
+	    {NULL, NULL, "O RunAsUser=mail", "run-as"},
+	    {"Stls_server", "Stls_server\nR$*\t$@ ok\nR$*\t$: $1 $| $>\"Local_tls_server\" $1", "",
+		"rcpt"},
 	    {"Scheck_compat",
 		"Scheck_compat\nR$*\t$@ ok\nR$* $| $*\t$: $1 $| $2 $| $>mtasts_begin $2", "",
 		"compat"},
@@ -215,6 +235,136 @@ what_was_undone_later_is_named(void **state UNUSED)
 		if (strcmp(names, t[i].check) != 0)
 			fail_msg("row %zu: \"%s\", want \"%s\"", i, names, t[i].check);
 	}
+}
+
+static void
+what_a_site_may_add_is_no_fault(void **state UNUSED)
+{
+	static const char *const t[] = {"O DaemonPortOptions=Name=MSA, I=opendkim;mtasts",
+	    "O RunAsUser=", "SLocal_tls_rcpt\nR$*\t$@ ok", "O InputMailFilters=opendkim, mtasts",
+	    "# O ConnectionCacheSize=2", "O ConnectionCacheTimeout=5m"};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		const char *names = failed_with(NULL, NULL, t[i]);
+
+		if (names[0] != '\0')
+			fail_msg("%s: \"%s\"", t[i], names);
+	}
+}
+
+/* With FEATURE(`mtasts', `milter=none'). */
+static void
+without_the_filter_its_macros_are_not_asked_for(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with("O Milter.macros.envrcpt", "", ""), *none;
+	struct doctor_facts facts = good_facts(&config, cf, cf);
+
+	assert_string_equal(failed(&facts), "macros");
+	none = cf_with("Xmtasts", "", "");
+	facts = good_facts(&config, none, none);
+	assert_string_equal(failed(&facts), "milter");
+	cf_free(&cf);
+	cf_free(&none);
+}
+
+static void
+who_sendmail_runs_as_must_be_able_to_read_the_map(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "O RunAsUser=x");
+	struct doctor_facts f = good_facts(&config, cf, cf);
+
+	f.run_as_uid = 8, f.run_as_gid = 8;
+	assert_string_equal(failed(&f), "run-as");
+	f.run_as_gid = 0;
+	assert_string_equal(failed(&f), "");
+	f.run_as_uid = UID, f.run_as_gid = 8;
+	assert_string_equal(failed(&f), "");
+	f.run_as_uid = 0;
+	assert_string_equal(failed(&f), "");
+	cf_free(&cf);
+}
+
+/* The finding of a check by its name. */
+static const struct doctor_finding *
+finding(const struct doctor_facts *facts, const char *check)
+{
+	static struct doctor_finding f[DOCTOR_MAX];
+	size_t n = doctor_examine(facts, f);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(f[i].check, check) == 0)
+			return &f[i];
+	fail_msg("no check %s", check);
+	return NULL;
+}
+
+static void
+observing_is_noted_and_no_failure(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts facts = good_facts(&config, cf, cf);
+
+	assert_string_equal(finding(&facts, "enforcement")->found.text, "");
+	config.observe = true;
+	assert_string_equal(failed(&facts), "");
+	assert_non_null(strstr(finding(&facts, "enforcement")->found.text, "observe"));
+	assert_non_null(strstr(finding(&facts, "enforcement")->remedy, "enforcement = on"));
+	config.observe = false;
+	facts.daemon_observes = true; /* not told yet that the file has changed */
+	assert_non_null(strstr(finding(&facts, "enforcement")->found.text, "still observes"));
+	cf_free(&cf);
+}
+
+static void
+a_daemon_whose_maps_are_behind_is_not_well(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts f = good_facts(&config, cf, cf);
+
+	f.maps_agree = false;
+	errmsg_set(&f.maps_error, "map /m is behind: disk full");
+	assert_string_equal(failed(&f), "maps");
+	f.daemon_answers = false; /* then nothing is known of them */
+	errmsg_set(&f.daemon_error, "refused");
+	assert_string_equal(failed(&f), "daemon");
+	cf_free(&cf);
+}
+
+/* m4 drops what follows dnl on a line; a line that is copied must be whole and nothing else. */
+static void
+lines_for_a_mc_file_stand_alone(void **state UNUSED)
+{
+	static const char *const breakages[] = {"Smtasts_ask", "Kmtasts_log", "Kmtasts hash",
+	    "Kmtastsq", "Scheck_compat", "Stls_rcpt", "Stls_clt_features", "O CACertFile",
+	    "O ConnectionCache", "O DontExpand", "O SetCert", "Xmtasts", "O Milter.macros.envfrom"};
+	size_t lines = 0;
+
+	for (size_t i = 0; i < sizeof(breakages) / sizeof(breakages[0]); i++) {
+		struct config config = good_config();
+		struct cf *cf = cf_with(breakages[i], "", "");
+		struct doctor_facts facts = good_facts(&config, cf, cf);
+		struct doctor_finding f[DOCTOR_MAX];
+		size_t n = doctor_examine(&facts, f);
+
+		for (size_t j = 0; j < n; j++)
+			for (char *line = strtok(f[j].remedy, "\n"); line != NULL;
+			     line = strtok(NULL, "\n")) {
+				if (strstr(line, "dnl") == NULL)
+					continue;
+				lines++;
+				if (strcmp(line + strlen(line) - 4, ")dnl") != 0 ||
+				    (strncmp(line, "define(`", 8) != 0 &&
+					strncmp(line, "FEATURE(`", 9) != 0))
+					fail_msg("%s: \"%s\"", f[j].check, line);
+			}
+		cf_free(&cf);
+	}
+	/* each has one, but for the CAs, which have two, and the CNAMEs, of submit.mc as well */
+	assert_int_equal(lines, sizeof(breakages) / sizeof(breakages[0]) + 2);
 }
 
 static void
@@ -338,12 +488,12 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 
 	doctor_examine(&facts, f);
 	assert_string_equal(f[3].check, "map");
-	assert_string_equal(f[3].remedy, "sendmail.mc: FEATURE(`mtasts')dnl");
+	assert_string_equal(f[3].remedy, "sendmail.mc:\nFEATURE(`mtasts')dnl");
 	config.map_path = TEXT("/m/p.db");
 	config.socketmap.listen = (struct config_list){1, live};
 	config.milter_socket = TEXT("unix:/m/f.sock");
 	doctor_examine(&facts, f);
-	assert_string_equal(f[3].remedy, "sendmail.mc: FEATURE(`mtasts', `map=/m/p', "
+	assert_string_equal(f[3].remedy, "sendmail.mc:\nFEATURE(`mtasts', `map=/m/p', "
 					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
 	live[0] = TEXT("inet:[::1]:8461");
 	doctor_examine(&facts, f);
@@ -358,6 +508,12 @@ main(void)
 	    cmocka_unit_test(what_the_feature_generates_is_found_in_order),
 	    cmocka_unit_test(each_missing_line_is_named),
 	    cmocka_unit_test(what_was_undone_later_is_named),
+	    cmocka_unit_test(what_a_site_may_add_is_no_fault),
+	    cmocka_unit_test(without_the_filter_its_macros_are_not_asked_for),
+	    cmocka_unit_test(who_sendmail_runs_as_must_be_able_to_read_the_map),
+	    cmocka_unit_test(observing_is_noted_and_no_failure),
+	    cmocka_unit_test(a_daemon_whose_maps_are_behind_is_not_well),
+	    cmocka_unit_test(lines_for_a_mc_file_stand_alone),
 	    cmocka_unit_test(addresses_agree_in_either_notation),
 	    cmocka_unit_test(submit_cf_is_judged_by_itself),
 	    cmocka_unit_test(an_unreadable_cf_is_one_finding),
