@@ -1,19 +1,22 @@
 #include "site/config.h"
 
 #include <confuse.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "site/sock.h"
 #include "util/when.h"
 
 enum { MILTER_WAIT_MAX_S = 45 }; /* at end-of-message: few SMTP clients wait for longer */
 
-/* libconfuse has no argument for its error function: where the first error of the file being read
- * goes. */
+/*
+ * libconfuse has no argument for its error function: where the first error of the file being read
+ * goes.
+ */
 static _Thread_local struct errmsg *parse_em;
 static _Thread_local const char *parse_path; /* a section may not know its file */
 
@@ -148,11 +151,18 @@ static int
 check_header(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *name = last_string(opt);
+	/* Copies that a message came with are removed: no header that means something to others. */
+	bool good = strncasecmp(name, "X-", 2) == 0 || strncasecmp(name, "MTA-STS", 7) == 0;
 
 	/* field-name, RFC 5322 section 3.6.8: printable, no colon; a length that any MTA takes. */
-	if (strlen(name) <= 64 && name[strcspn(name, " :\t\r\n\x7f")] == '\0')
+	for (const char *p = name; *p != '\0'; p++)
+		good = good && *p > ' ' && *p <= '~' && *p != ':' && p - name < 64;
+	if (good || name[0] == '\0')
 		return 0;
-	cfg_error(cfg, "header = \"%s\" is no header field name", name);
+	cfg_error(cfg,
+	    "header = \"%s\": want a header field name of at most 64 bytes that begins with X- or "
+	    "MTA-STS",
+	    name);
 	return -1;
 }
 
@@ -353,31 +363,53 @@ config_of(cfg_t *cfg)
 	return c;
 }
 
+/* NULL with a reason. A directory opens well, but libconfuse's scanner ends the process over it. */
+static FILE *
+open_file(const char *path, struct errmsg *em)
+{
+	FILE *f = fopen(path, "re");
+	int error = errno;
+	struct stat st;
+
+	if (f != NULL && fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode))
+		return f;
+	if (f != NULL) {
+		errmsg_set(em, "%s is a directory; name the file in it, as in -c %s/mtasts.conf",
+		    path, path);
+		fclose(f);
+	} else
+		errmsg_set(em, "%s: cannot be read: %s; %s", path, strerror(error),
+		    error == EACCES ? "let this user read it, and search the directories above it"
+				    : "an empty file means all defaults");
+	return NULL;
+}
+
 struct config *
 config_read(const char *path, struct errmsg *em)
 {
 	struct errmsg first = {""};
 	struct config *config = NULL;
-	cfg_t *cfg = cfg_init(options, CFGF_NONE);
-	int rc;
+	cfg_t *cfg;
+	FILE *f = open_file(path, em);
 
-	if (cfg == NULL) {
+	if (f == NULL)
+		return NULL;
+	if ((cfg = cfg_init(options, CFGF_NONE)) == NULL) {
 		errmsg_set(em, "%s: out of memory", path);
+		fclose(f);
 		return NULL;
 	}
 	cfg_set_error_function(cfg, note_error);
 	set_checks(cfg);
 	parse_em = &first;
 	parse_path = path;
-	rc = access(path, R_OK) == 0 ? cfg_parse(cfg, path) : CFG_FILE_ERROR;
-	parse_em = NULL;
-	if (rc == CFG_SUCCESS)
+	if (cfg_parse_fp(cfg, f) == CFG_SUCCESS)
 		config = config_of(cfg);
-	else if (rc == CFG_FILE_ERROR)
-		errmsg_set(em, "%s: cannot be read: %m; an empty file means all defaults", path);
 	else
 		errmsg_set(em, "%s", first.text[0] != '\0' ? first.text : path);
+	parse_em = NULL;
 	cfg_free(cfg);
+	fclose(f);
 	return config;
 }
 

@@ -140,6 +140,8 @@ says "$tmp/absent.conf"
 echo 'nonsense = 1' >"$tmp/bad.conf"
 expect 78 '' -c "$tmp/bad.conf" query example.com
 says 'bad.conf:1'
+expect 78 '' -c "$tmp" status
+says "$tmp is a directory"
 cat >"$tmp/away.conf" <<EOF
 control { listen = "unix:$tmp/c.sock" }
 socketmap { listen = {"unix:$tmp/s.sock"} }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "site/config.h"
@@ -122,7 +124,11 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"failed_check = 0s\n", 1, "at least 1s"},
 	    {"hold_max = 1h\nunknown_thing = 1\n", 2, "unknown_thing"},
 	    {"milter {\n wait = 46s\n}\n", 2, "45s"},
-	    {"milter {\n header = \"A B\"\n}\n", 2, "header field name"},
+	    {"milter {\n header = \"X-A B\"\n}\n", 2, "header field name"},
+	    {"milter {\n header = \"X-\xc3\xa4\"\n}\n", 2, "header field name"},
+	    {"milter {\n header = \"X-A:\"\n}\n", 2, "header field name"},
+	    {"milter {\n header = To\n}\n", 2, "begins with X-"},
+	    {"milter {\n header = Received\n}\n", 2, "begins with X-"},
 	    {"enforcement = off\n", 1, "want on or observe"},
 	    /* a section is checked when it is whole */
 	    {"\n\ndomain \"[1.2.3.4]\" {\n policy = disable\n}\n", 5, "1.2.3.4"},
@@ -162,6 +168,40 @@ a_file_that_cannot_be_read_is_an_error_with_its_name(void **state UNUSED)
 	assert_null(config_read("/nonexistent/mtasts.conf", &em));
 	assert_non_null(strstr(em.text, "/nonexistent/mtasts.conf"));
 	assert_non_null(strstr(em.text, "No such file"));
+	assert_non_null(strstr(em.text, "an empty file means"));
+}
+
+/* The scanner of libconfuse calls exit() when it cannot read: the test would end here. */
+static void
+a_directory_is_an_error_with_its_name(void **state UNUSED)
+{
+	struct errmsg em = {""};
+
+	assert_null(config_read("/tmp", &em));
+	assert_non_null(strstr(em.text, "/tmp is a directory; "));
+}
+
+static void
+a_file_closed_to_this_user_is_an_error_with_its_name(void **state UNUSED)
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct errmsg em = {""};
+		bool told;
+
+		if (chmod(path, 0600) != 0 || (geteuid() == 0 && setuid(65534) != 0) ||
+		    (geteuid() != 65534 && chmod(path, 0) != 0))
+			_exit(2);
+		told = config_read(path, &em) == NULL &&
+		       strncmp(em.text, path, strlen(path)) == 0 &&
+		       strstr(em.text, "let this user read it") != NULL;
+		_exit(told ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
 }
 
 static int
@@ -186,6 +226,8 @@ main(void)
 	    cmocka_unit_test(every_option_is_read),
 	    cmocka_unit_test(errors_name_file_line_and_remedy),
 	    cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_with_its_name),
+	    cmocka_unit_test(a_directory_is_an_error_with_its_name),
+	    cmocka_unit_test(a_file_closed_to_this_user_is_an_error_with_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);
