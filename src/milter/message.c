@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "site/client.h"
 #include "util/ascii.h"
 #include "util/log.h"
+#include "util/when.h"
 
 enum {
 	ADDR_LOG_MAX = 320,    /* bytes of an address in the log */
@@ -57,15 +57,6 @@ void
 message_stop(void)
 {
 	atomic_store(&stopping, true);
-}
-
-static long
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 struct message *
@@ -201,7 +192,7 @@ static void
 log_away(const char *reason)
 {
 	static atomic_long next; /* seconds of the monotonic clock */
-	long now = now_ms() / 1000, due = atomic_load(&next);
+	long now = when_monotonic_ms() / 1000, due = atomic_load(&next);
 
 	if (now >= due && atomic_compare_exchange_strong(&next, &due, now + AWAY_LOG_EVERY_S))
 		log_line(LOG_WARNING,
@@ -342,12 +333,6 @@ message_header(struct message *m, const char *name, const char *value)
 		m->cut += tag_addresses(cursor_of(value, strlen(value)), &m->budget, mark_shown, m);
 }
 
-int
-message_forged(const struct message *m)
-{
-	return m->forged;
-}
-
 enum tag
 message_tag(const struct message *m)
 {
@@ -357,6 +342,12 @@ message_tag(const struct message *m)
 		if (m->domains[i].shown && m->domains[i].verdict > tag)
 			tag = m->domains[i].verdict;
 	return tag;
+}
+
+int
+message_forged(const struct message *m)
+{
+	return message_tag(m) == TAG_ABSENT ? 0 : m->forged;
 }
 
 /* --- end of message --- */
@@ -375,7 +366,7 @@ next_answer(struct message *m, long until, const struct waiting *w)
 	enum client_result r = client_wait(m->client, MOMENT_MS, &answer, &em);
 
 	while (r == CLIENT_AGAIN && !atomic_load(&stopping)) {
-		long left = until - now_ms();
+		long left = until - when_monotonic_ms();
 
 		if (left <= 0 || !w->tell(w->arg))
 			break;
@@ -398,23 +389,22 @@ collect_wants(struct message *m, long until, const struct waiting *w)
 	return m->link == LINK_UP && m->answered == m->asked;
 }
 
-/* Picks the domains not settled, those shown first; returns their number. */
+/* Picks the domains not settled among those that are shown or not, max at most. */
 static size_t
-pick_unsettled(struct message *m, size_t pick[MESSAGE_AWAIT_MAX])
+pick_unsettled(struct message *m, bool shown, size_t max, size_t pick[MESSAGE_AWAIT_MAX])
 {
-	size_t n = 0, all = 0;
+	size_t n = 0;
 
-	for (int shown = 1; shown >= 0; shown--)
-		for (size_t i = 0; i < m->ndomains; i++) {
-			const struct domain *d = &m->domains[i];
+	for (size_t i = 0; i < m->ndomains; i++) {
+		const struct domain *d = &m->domains[i];
 
-			if (d->shown != (shown == 1) || (d->verdict != TAG_PENDING && d->pushed))
-				continue;
-			all++;
-			if (n < MESSAGE_AWAIT_MAX)
-				pick[n++] = i;
-		}
-	m->not_awaited = all - n;
+		if (d->shown != shown || (d->verdict != TAG_PENDING && d->pushed))
+			continue;
+		if (n < max)
+			pick[n++] = i;
+		else
+			m->not_awaited++;
+	}
 	return n;
 }
 
@@ -433,16 +423,16 @@ send_await(struct message *m, const size_t *pick, size_t n, long wait_ms)
 				   (json_int_t)wait_ms));
 }
 
-static void
-await(struct message *m, long deadline, const struct waiting *w)
+/* Awaits n domains. False: no answer came, and the next one on this connection may be this one's. */
+static bool
+await(struct message *m, const size_t *pick, size_t n, long deadline, const struct waiting *w)
 {
-	size_t pick[MESSAGE_AWAIT_MAX], n = pick_unsettled(m, pick);
-	long left = deadline - now_ms();
+	long left = deadline - when_monotonic_ms();
 	json_t *answer, *verdicts;
 
-	if (n == 0 || left <= 0 || !send_await(m, pick, n, left) ||
+	if (!send_await(m, pick, n, left > 0 ? left : 0) ||
 	    (answer = next_answer(m, deadline + GRACE_MS, w)) == NULL)
-		return;
+		return false;
 	verdicts = json_object_get(answer, "verdicts");
 	if (json_array_size(verdicts) != n) {
 		const char *error = json_string_value(json_object_get(answer, "error"));
@@ -453,20 +443,40 @@ await(struct message *m, long deadline, const struct waiting *w)
 	for (size_t i = 0; i < n && json_array_size(verdicts) == n; i++)
 		note_answer(&m->domains[pick[i]], json_array_get(verdicts, i));
 	json_decref(answer);
+	return true;
+}
+
+/*
+ * Domains that are shown by themselves first: what is heard of them, and with it the tag, does not
+ * depend on others. All discoveries are under way, so nobody waits for longer.
+ */
+static void
+await_all(struct message *m, long deadline, const struct waiting *w)
+{
+	size_t pick[MESSAGE_AWAIT_MAX], max = MESSAGE_AWAIT_MAX;
+	bool answered = true;
+
+	for (int shown = 1; shown >= 0; shown--) {
+		size_t n = pick_unsettled(m, shown == 1, max, pick);
+
+		if (n > 0 && answered)
+			answered = await(m, pick, n, deadline, w);
+		max -= n;
+	}
 }
 
 void
 message_settle(struct message *m, long wait_ms, message_waiting_fn *waiting, void *arg)
 {
-	long start = now_ms();
+	long start = when_monotonic_ms();
 	const struct waiting w = {waiting, arg};
 	long collect_ms = wait_ms > WANT_ANSWERS_MS ? wait_ms : WANT_ANSWERS_MS;
 
 	if (m->link == LINK_BROKEN) /* mtastsd may be back: the body can have taken minutes */
 		dial(m);
-	if (m->link == LINK_UP && collect_wants(m, start + collect_ms, &w))
-		await(m, start + wait_ms, &w);
-	m->waited_ms = now_ms() - start;
+	if (m->link == LINK_UP && collect_wants(m, start + collect_ms, &w) && wait_ms > 0)
+		await_all(m, start + wait_ms, &w);
+	m->waited_ms = when_monotonic_ms() - start;
 }
 
 void

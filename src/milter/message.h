@@ -46,14 +46,16 @@ void message_header(struct message *m, const char *name, const char *value);
 /* False: all recipients are local, or go by another way than their own MX. */
 bool message_outbound(const struct message *m);
 
-/* Called a moment after waiting began, and then about twice a second while it goes on. False: the
- * MTA is gone, do not wait for it. */
+/*
+ * Called a moment after waiting began, and then about twice a second while it goes on. False: the
+ * MTA is gone, do not wait for it.
+ */
 typedef bool message_waiting_fn(void *arg);
 
 /*
  * Waits until all domains are settled and pushed, the time is over, or message_stop() was called.
- * Domains that To or Cc show are awaited first, so that how many others there are does not change
- * the tag.
+ * Domains that To or Cc show are awaited first and by themselves, so that others do not change the
+ * tag.
  */
 void message_settle(struct message *m, long wait_ms, message_waiting_fn *waiting, void *arg);
 
@@ -63,7 +65,10 @@ void message_log(const struct message *m);
 /* The value for the tag; TAG_ABSENT when no outbound recipient's domain is shown. */
 enum tag message_tag(const struct message *m);
 
-/* How many headers with the name of the tag the message came with. */
+/*
+ * How many headers with the name of the tag are to be removed: all that the message came with where
+ * it gets one of ours, otherwise none, so that it is the same with and without a Bcc.
+ */
 int message_forged(const struct message *m);
 
 /* Ends the waiting of all messages, now and later; thread-safe. */

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "site/sock.h"
+#include "util/when.h"
 
 /* bytes of one answer line: a full page of list with the largest policies fits */
 enum { ANSWER_MAX = 64 << 20 };
@@ -111,24 +111,15 @@ make_room(struct client *c)
 	return true;
 }
 
-static long
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 enum client_result
 client_wait(struct client *c, int timeout_ms, json_t **answer, struct errmsg *em)
 {
-	long until = now_ms() + timeout_ms;
+	long until = when_monotonic_ms() + timeout_ms;
 	bool broken = false;
 
 	while ((*answer = take_line(c, &broken, em)) == NULL && !broken) {
 		struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
-		long left = until - now_ms();
+		long left = until - when_monotonic_ms();
 		ssize_t n;
 		int rc = poll(&pfd, 1, left > 0 ? (int)left : 0);
 

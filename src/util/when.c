@@ -51,3 +51,12 @@ when_print(time_t t, char out[WHEN_RFC3339_MAX])
 	strftime(out, WHEN_RFC3339_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	return out;
 }
+
+long
+when_monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
