@@ -105,9 +105,12 @@ static const char *
 consequence(const json_t *entry)
 {
 	const char *verdict = text_of(entry, "verdict");
+	bool observe = strcmp(text_of(entry, "enforcement"), "observe") == 0;
 
 	if (strcmp(text_of(entry, "override"), "disable") == 0)
 		return "This site's configuration switches policies off for it: mail is delivered as without one.";
+	if (strcmp(verdict, "enforce") == 0 && observe)
+		return "This site only observes: mail is delivered whether or not the policy is met, and the log tells what would have been held up.";
 	if (strcmp(verdict, "enforce") == 0)
 		return is_true(entry, "pushed")
 			   ? "Mail goes only to the MX hosts below, over TLS with a certificate that is valid for the host; until that succeeds it stays in the queue."
@@ -116,9 +119,11 @@ consequence(const json_t *entry)
 		return "The policy is in testing mode: mail is delivered whether or not it is met.";
 	if (strcmp(verdict, "none") == 0)
 		return "There is no policy to follow: mail is delivered as always.";
-	if (*text_of(entry, "wanted") != '\0')
-		return "Not settled yet: mail waits in the queue, where nothing is lost.";
-	return "Nothing is known of it.";
+	if (*text_of(entry, "wanted") == '\0')
+		return "Nothing is known of it.";
+	return observe
+		   ? "Not settled yet; as this site only observes, mail is delivered all the same."
+		   : "Not settled yet: mail waits in the queue, where nothing is lost.";
 }
 
 static void

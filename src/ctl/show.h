@@ -1,5 +1,7 @@
-/* ctl/show.h: answers of mtastsd for people; mtasts-control(5) tells their members. Missing members
- * show as nothing. */
+/*
+ * ctl/show.h: answers of mtastsd for people; mtasts-control(5) tells their members. Missing members
+ * show as nothing.
+ */
 #ifndef CTL_SHOW_H
 #define CTL_SHOW_H
 
@@ -7,8 +9,8 @@
 
 #include <jansson.h>
 
-void show_entry(
-    FILE *out, const json_t *entry); /* a paragraph that answers "why", then the facts */
+/* A paragraph that answers "why", then the facts. */
+void show_entry(FILE *out, const json_t *entry);
 void show_list_head(FILE *out);
 void show_list_line(FILE *out, const json_t *entry);
 void show_held(FILE *out, const json_t *answer);

@@ -67,6 +67,23 @@ answer_error(struct conn *c, int code, const char *text)
 	answer(c, json_pack("{s:s,s:i}", "error", text, "code", code));
 }
 
+static const char *
+enforcement_of(const struct config *config)
+{
+	return config->observe ? "observe" : "on";
+}
+
+/* e NULL: nothing is known of it. */
+static json_t *
+entry_object(const struct control_parts *parts, const char *domain, const struct entry *e)
+{
+	json_t *o = describe_entry(domain, e, config_disabled(parts->config, domain),
+	    writer_in_step(parts->writer), time(NULL));
+
+	json_object_set_new(o, "enforcement", json_string(enforcement_of(parts->config)));
+	return o;
+}
+
 static json_t *
 describe(struct control *control, const char *domain)
 {
@@ -74,9 +91,7 @@ describe(struct control *control, const char *domain)
 	struct errmsg em = {""};
 	enum store_result rc = store_get(control->parts.store, domain, &e, &em);
 	long age_ms = resolve_age_ms(control->parts.resolver, domain);
-	json_t *o = describe_entry(domain, rc == STORE_OK ? &e : NULL,
-	    config_disabled(control->parts.config, domain), writer_in_step(control->parts.writer),
-	    time(NULL));
+	json_t *o = entry_object(&control->parts, domain, rc == STORE_OK ? &e : NULL);
 
 	if (rc != STORE_OK && rc != STORE_ABSENT)
 		json_object_set_new(o, "error", json_string(em.text));
@@ -309,11 +324,8 @@ static bool
 list_one(const char *domain, const struct entry *e, void *arg)
 {
 	struct page *page = arg;
-	struct control_parts *parts = &page->control->parts;
 
-	json_array_append_new(
-	    page->entries, describe_entry(domain, e, config_disabled(parts->config, domain),
-			       writer_in_step(parts->writer), time(NULL)));
+	json_array_append_new(page->entries, entry_object(&page->control->parts, domain, e));
 	return true;
 }
 
@@ -400,7 +412,7 @@ do_status(struct conn *c, const json_t *request UNUSED)
 		PACKAGE_VERSION, "pid", (int)getpid(), "started",
 		describe_time(c->control->started), "entries",
 		(json_int_t)store_count(parts->store), "ready", (int)writer.ready, "enforcement",
-		parts->config->observe ? "observe" : "on", "maps",
+		enforcement_of(parts->config), "maps",
 		status_maps(&writer, parts->config), "discoveries", (json_int_t)resolver.running,
 		"queued", (json_int_t)resolver.queued, "held", (json_int_t)held_count(parts->held),
 		"alive_until", describe_time(writer.alive_until), "commits",

@@ -57,7 +57,7 @@ describe_why(const struct entry *e, bool disabled, bool live)
 		    "never asked for: the first message or 'mtastsctl refresh' finds out");
 	if (e->state == ENTRY_UNDECIDED)
 		return json_sprintf(
-		    "DNS does not say whether there is a policy; mail waits until %s at most, then goes without",
+		    "DNS does not say whether there is a policy; it is asked until %s at most, then mail goes without",
 		    when_print(e->expires, at));
 	if (!live)
 		return json_sprintf("what was known ended at %s; the next message finds out",

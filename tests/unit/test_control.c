@@ -237,6 +237,7 @@ query_list_status_and_forget_show_what_is_known(void **state UNUSED)
 	assert_string_equal(member("verdict"), "\"enforce\"");
 	assert_string_equal(member("mx"), "[\"*.good.example\"]");
 	assert_string_equal(member("pushed"), "true");
+	assert_string_equal(member("enforcement"), "\"on\"");
 	ask("{\"cmd\":\"list\",\"max\":1}");
 	entries = json_object_get(answer, "entries");
 	assert_int_equal(json_array_size(entries), 1);
