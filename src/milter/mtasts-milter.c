@@ -1,9 +1,12 @@
-/* mtasts-milter: starts discovery at RCPT, waits a little at end-of-message, tags;
- * mtasts-milter(8). */
+/*
+ * mtasts-milter: starts discovery at RCPT, waits a little at end-of-message, tags;
+ * mtasts-milter(8).
+ */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -49,12 +52,28 @@ make_socket_dir(const struct config *config, struct errmsg *em)
 	return stat(dir, &st) == 0 || privs_own_dir(dir, config->user, NULL, 0755, em);
 }
 
+/*
+ * A session takes two descriptors, the MTA's connection and ours to mtastsd, and libmilter stops
+ * serving when it has none: with the usual soft limit of 1024 that is some 500 sessions.
+ */
+static void
+raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int
 serve(const struct config *config)
 {
 	struct errmsg em = {""};
 	int code = EX_OK;
 
+	raise_descriptors();
 	if (!make_socket_dir(config, &em) || !privs_drop(config->user, &em))
 		code = EX_NOPERM;
 	else if (!filter_open(config, &em))
