@@ -14,13 +14,15 @@ struct invocation {
 	bool json;                         /* --json */
 	bool all;                          /* --all */
 	const char *cf_path, *submit_path; /* --cf, --submit-cf */
-	int n; /* operands after the command's name, as many as its row allows */
+	int n;                             /* operands behind the command's name */
 	char *const *operand;
 	FILE *in, *out, *err; /* the standard streams, or a test's */
 };
 
-/* A command returns an exit code of sysexits.h; it has told inv->err why when that is not EX_OK
- * (`match`: nor 1). */
+/*
+ * A command returns an exit code of sysexits.h; it has told inv->err why when that is not EX_OK
+ * (`match`: nor 1).
+ */
 typedef int command_fn(const struct invocation *inv);
 
 /* Says "mtastsctl: reason" on inv->err and returns code. */
@@ -32,8 +34,10 @@ int command_fail(const struct invocation *inv, int code, const char *fmt, ...) P
  */
 int command_print_json(const struct invocation *inv, json_t *object);
 
-/* A JSON string of text that may hold any bytes: what is not UTF-8 comes out as '?'. NULL text:
- * JSON null. */
+/*
+ * A JSON string of text that may hold any bytes: what is not UTF-8 comes out as '?'. NULL text:
+ * JSON null.
+ */
 json_t *command_text(const char *text);
 
 #endif

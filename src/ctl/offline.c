@@ -43,7 +43,9 @@ rrset_clear(struct rrset *set)
 static void
 warn_unquoted(const struct invocation *inv, struct cursor line, size_t n)
 {
-	if (*line.p == '"')
+	while (cursor_take(&line, " ") || cursor_take(&line, "\t"))
+		;
+	if (cursor_take(&line, "\""))
 		command_fail(inv, EX_OK,
 		    "record %zu begins with a quote but is not made of whole quoted strings; taken as it stands",
 		    n);
@@ -157,8 +159,8 @@ command_lint(const struct invocation *inv)
 	struct errmsg em;
 	struct input input;
 	struct policy *p;
-	int code = read_operand(
-	    inv, POLICY_BODY_MAX + 1, &input); /* one more: policy_parse() tells of too many */
+	/* one byte more: policy_parse() tells of too many */
+	int code = read_operand(inv, POLICY_BODY_MAX + 1, &input);
 
 	if (code != EX_OK)
 		return code;

@@ -12,8 +12,7 @@
 /* Bytes of input: a DNS answer has 64 KiB, each byte of it may be written "\DDD". */
 enum { TXTLINE_BYTES_MAX = 256 * 1024 };
 
-/* Takes the next line, without its LF or CRLF; false when none is left. Empty lines are passed
- * over. */
+/* Takes the next line, without LF or CRLF, past empty ones; false when none is left. */
 bool txtline_next(struct cursor *rest, struct cursor *line);
 
 /*

@@ -1,6 +1,4 @@
-/*
- * milter/filter.h: the callbacks of libmilter: each decodes, asks the message, and always accepts.
- */
+/* milter/filter.h: libmilter's callbacks: each decodes, asks the message, and always accepts. */
 #ifndef MILTER_FILTER_H
 #define MILTER_FILTER_H
 

@@ -262,9 +262,7 @@ drain(struct message *m)
 		hang_up(m, LINK_BROKEN, &em);
 }
 
-/*
- * Asks for the domain just added, and takes earlier answers, so that neither side's buffer fills.
- */
+/* Asks for the domain just added, and takes earlier answers, so that neither's buffer fills. */
 static void
 want(struct message *m)
 {

@@ -6,8 +6,10 @@
 
 #include "util/cursor.h"
 
-/* Bytes of an address or host that are looked at; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255, and
- * a source route comes on top. */
+/*
+ * Bytes of an address or host that are looked at; RFC 5321 section 4.5.3.1 allows 64 + 1 + 255, and
+ * a source route comes on top.
+ */
 enum { ADDRESS_MAX = 2048 };
 
 /* Sendmail's own names (cf/mailer/smtp.m4) and a site's like them, but not lmtp. */

@@ -84,8 +84,10 @@ finish(struct reader *r)
 	r->in_angle = false;
 }
 
-/* The first byte of a quoted string, comment or literal is taken; steps behind its end. False: it
- * has no end. */
+/*
+ * The first byte of a quoted string, comment or literal is taken; steps behind its end. False: it
+ * has no end.
+ */
 static bool
 skip_to(struct cursor *c, unsigned char open, unsigned char close)
 {
@@ -125,8 +127,10 @@ append(struct reader *r, unsigned char b)
 		r->place = BAD;
 }
 
-/* One atom. In a domain it is a label, and two of them need a dot between (obs-domain allows white
- * space and comments around it). */
+/*
+ * One atom. In a domain it is a label, and two of them need a dot between (obs-domain allows white
+ * space and comments around it).
+ */
 static void
 atom(struct reader *r, unsigned char first)
 {

@@ -73,8 +73,10 @@ client_send(struct client *c, json_t *request, struct errmsg *em)
 	return CLIENT_OK;
 }
 
-/* Takes the first line out of the buffer; NULL when there is none yet, or when it is no JSON (then
- * *broken). */
+/*
+ * Takes the first line out of the buffer; NULL when there is none yet, or when it is no JSON (then
+ * *broken).
+ */
 static json_t *
 take_line(struct client *c, bool *broken, struct errmsg *em)
 {

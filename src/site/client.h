@@ -17,16 +17,20 @@ enum client_result {
 	CLIENT_AWAY   /* nobody listens, or the connection broke */
 };
 
-/* Connects to "unix:/path" as the configuration has it. NULL: nobody there; em names the socket and
- * the remedy. */
+/*
+ * Connects to an address of the configuration. NULL: nobody there; em names the socket and the
+ * remedy.
+ */
 MUST_USE struct client *client_open(const char *address, struct errmsg *em);
 void client_close(struct client **c); /* NULL-safe */
 
 /* Sends one request (borrowed). */
 MUST_USE enum client_result client_send(struct client *c, json_t *request, struct errmsg *em);
 
-/* Waits up to timeout_ms for the answer to the oldest request unanswered; *answer is the caller's
- * to json_decref() on CLIENT_OK. */
+/*
+ * Waits up to timeout_ms for the answer to the oldest request unanswered; *answer is the caller's
+ * to json_decref() on CLIENT_OK.
+ */
 MUST_USE enum client_result client_wait(
     struct client *c, int timeout_ms, json_t **answer, struct errmsg *em);
 

@@ -65,14 +65,15 @@ expect 0 '*' --version
 shows '^mtastsctl [0-9]'
 
 # --- match ---
-expect 0 '*' match '*.example.com' MX1.example.com.
-expect 1 '*' match '*.example.com' example.com
+expect 0 '*.example.com matches mx1.example.com' match '*.example.com' MX1.example.com.
+expect 1 '*.example.com does not match example.com' match '*.example.com' example.com
 expect 1 '*' match '*.example.com' a.b.example.com
 expect 0 '*' match mx.example.com mx.example.com --json
 shows '"match":true'
 expect 1 '*' --json match mx.example.com mx.example.net
 shows '"match":false'
 expect 1 '*' match '*' example.com
+shows '^no match: .'
 expect 1 '*' match 'a.*.example.com' a.b.example.com
 expect 1 '*' match '*.example.com' ''
 
@@ -100,6 +101,9 @@ input '"v=STSv1; id=1;\n'
 expect 0 '*' parse-record - --json
 shows '"result":"none"'
 says 'quote'
+input ' \t"v=STSv1; id=1;\n'
+expect 0 '*' parse-record - --json
+says 'quote'
 input ''
 expect 0 '*' parse-record - --json
 shows '"result":"none"'
@@ -113,8 +117,14 @@ says "$tmp/absent"
 input 'version: STSv1\r\nmode: enforce\r\nmx: mx.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n'
 expect 0 '*' lint - --json
 shows '"valid":true,"mode":"enforce","max_age":604800,"mx":\["mx.example.com","\*.example.net"\],"errors":\[\]'
+shows '"warnings":\[\]}$'
 expect 0 '*' lint -
 shows 'valid: mode enforce'
+input 'version: STSv1\nmode: enforce\nmx: mx.example.com\nmax_age: 60\n'
+expect 0 '*' lint - --json
+shows '"valid":true.*"errors":\[\],"warnings":\["[^"]*max_age'
+expect 0 '*' lint -
+shows '^  warning .*max_age'
 input 'version: STSv1\nmode: nonsense\nmx: mx.example.com\nmax_age: 604800\n'
 expect 65 '*' lint - --json
 shows '"valid":false,"mode":null,"max_age":null,"mx":\[\],"errors":\["'
@@ -128,6 +138,7 @@ expect 65 '*' lint - --json
 shows '"valid":false'
 input 'version: STSv1\nmode: none\nmax_age: 1\0\n'
 expect 65 '*' lint - --json
+shows '^{"valid":false,"mode":null,"max_age":null,"mx":\[\],"errors":\["line 3: .*control byte'
 input 'version: STSv1\nmode: none\nmax_age: 86400\nx: \377\n'
 expect 65 '*' lint - --json
 shows '"valid":false'

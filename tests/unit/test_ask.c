@@ -156,6 +156,41 @@ query_says_why_and_lists_every_pattern(void **state UNUSED)
 	run_clear(&r);
 }
 
+/* In observe mode nothing waits: the sentence must not say so. */
+static void
+query_says_what_happens_to_mail_while_observing(void **state UNUSED)
+{
+	static const char *const
+	    enforce[] = {"{\"domain\":\"g.test\",\"verdict\":\"enforce\",\"pushed\":true,"
+			 "\"enforcement\":\"observe\"}",
+		NULL},
+	    *const held[] =
+		{"{\"domain\":\"g.test\",\"verdict\":\"undecided\",\"enforcement\":\"observe\","
+		 "\"wanted\":\"2026-01-01T00:00:00Z\"}",
+		    NULL},
+	    *const on[] = {
+		"{\"domain\":\"g.test\",\"verdict\":\"undecided\",\"enforcement\":\"on\","
+		"\"wanted\":\"2026-01-01T00:00:00Z\"}",
+		NULL};
+	struct server s;
+	struct run r;
+
+	start(&s, enforce);
+	r = run(&s, command_query, false, "g.test");
+	assert_has(r.out, "only observes");
+	assert_null(strstr(r.out, "queue"));
+	run_clear(&r);
+	start(&s, held);
+	r = run(&s, command_query, false, "g.test");
+	assert_has(r.out, "only observes");
+	assert_null(strstr(r.out, "queue"));
+	run_clear(&r);
+	start(&s, on);
+	r = run(&s, command_query, false, "g.test");
+	assert_has(r.out, "waits in the queue");
+	run_clear(&r);
+}
+
 static void
 a_failure_is_told_with_type_and_reason(void **state UNUSED)
 {
@@ -186,6 +221,26 @@ a_refusal_gives_its_code_and_its_sentence(void **state UNUSED)
 	assert_string_equal(r.out, "");
 	assert_has(r.err, "no domain: a..b");
 	run_clear(&r);
+}
+
+/* Others would be taken for an answer of `match', or for death by a signal. */
+static void
+a_code_that_is_none_of_sysexits_is_a_fault_of_the_protocol(void **state UNUSED)
+{
+	static const char *const refusals[][2] = {{"{\"error\":\"x\",\"code\":0}", NULL},
+	    {"{\"error\":\"x\",\"code\":1}", NULL}, {"{\"error\":\"x\",\"code\":63}", NULL},
+	    {"{\"error\":\"x\",\"code\":79}", NULL}, {"{\"error\":\"x\",\"code\":-1}", NULL},
+	    {"{\"error\":\"x\"}", NULL}};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		struct server s;
+		struct run r;
+
+		start(&s, refusals[i]);
+		r = run(&s, command_query, false, "a.test");
+		assert_int_equal(r.code, EX_PROTOCOL);
+		run_clear(&r);
+	}
 }
 
 static void
@@ -259,13 +314,19 @@ a_list_that_does_not_go_on_ends_with_an_error(void **state UNUSED)
 }
 
 static void
-refresh_all_and_forget_send_what_the_protocol_wants(void **state UNUSED)
+refresh_and_forget_send_what_the_protocol_wants(void **state UNUSED)
 {
-	static const char *const scheduled[] = {"{\"scheduled\":12}", NULL},
+	static const char *const refreshed[] = {ENFORCE, NULL},
+				 *const scheduled[] = {"{\"scheduled\":12}", NULL},
 				 *const forgotten[] = {"{\"forgotten\":true}", NULL};
 	struct server s;
 	struct run r;
 
+	start(&s, refreshed);
+	r = run(&s, command_refresh, false, "good.test");
+	assert_string_equal(s.requests, "{\"cmd\":\"refresh\",\"domain\":\"good.test\"}\n");
+	assert_has(r.out, "good.test: enforce\n");
+	run_clear(&r);
 	start(&s, scheduled);
 	r = run(&s, command_refresh, false, NULL);
 	assert_string_equal(s.requests, "{\"cmd\":\"refresh\",\"all\":true}\n");
@@ -326,13 +387,15 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(query_prints_the_answer_as_it_came_with_json),
 	    cmocka_unit_test(query_says_why_and_lists_every_pattern),
+	    cmocka_unit_test(query_says_what_happens_to_mail_while_observing),
 	    cmocka_unit_test(a_failure_is_told_with_type_and_reason),
 	    cmocka_unit_test(a_refusal_gives_its_code_and_its_sentence),
+	    cmocka_unit_test(a_code_that_is_none_of_sysexits_is_a_fault_of_the_protocol),
 	    cmocka_unit_test(a_daemon_that_hangs_up_or_is_not_there_is_unavailable),
 	    cmocka_unit_test(an_answer_that_is_no_json_is_unavailable),
 	    cmocka_unit_test(a_list_goes_on_after_the_last_domain_of_each_page),
 	    cmocka_unit_test(a_list_that_does_not_go_on_ends_with_an_error),
-	    cmocka_unit_test(refresh_all_and_forget_send_what_the_protocol_wants),
+	    cmocka_unit_test(refresh_and_forget_send_what_the_protocol_wants),
 	    cmocka_unit_test(held_and_status_show_queue_ids_and_map_errors),
 	    cmocka_unit_test(a_configuration_that_cannot_be_read_is_named),
 	};
