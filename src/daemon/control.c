@@ -412,12 +412,11 @@ do_status(struct conn *c, const json_t *request UNUSED)
 		PACKAGE_VERSION, "pid", (int)getpid(), "started",
 		describe_time(c->control->started), "entries",
 		(json_int_t)store_count(parts->store), "ready", (int)writer.ready, "enforcement",
-		enforcement_of(parts->config), "maps",
-		status_maps(&writer, parts->config), "discoveries", (json_int_t)resolver.running,
-		"queued", (json_int_t)resolver.queued, "held", (json_int_t)held_count(parts->held),
-		"alive_until", describe_time(writer.alive_until), "commits",
-		(json_int_t)writer.commits, "lookups", (json_int_t)resolver.txt_lookups, "fetches",
-		(json_int_t)resolver.fetches));
+		enforcement_of(parts->config), "maps", status_maps(&writer, parts->config),
+		"discoveries", (json_int_t)resolver.running, "queued", (json_int_t)resolver.queued,
+		"held", (json_int_t)held_count(parts->held), "alive_until",
+		describe_time(writer.alive_until), "commits", (json_int_t)writer.commits, "lookups",
+		(json_int_t)resolver.txt_lookups, "fetches", (json_int_t)resolver.fetches));
 }
 
 static void
