@@ -67,7 +67,7 @@ cut_comments(char *line)
 	*out = '\0';
 }
 
-/* Tabs part the two sides of a rule, and what is behind a third one is a comment. False: no rule. */
+/* A tab parts the two sides of a rule, and a comment from the right one. False: no rule. */
 static bool
 cut_rule(char *rule)
 {

@@ -421,7 +421,7 @@ send_await(struct message *m, const size_t *pick, size_t n, long wait_ms)
 				   (json_int_t)wait_ms));
 }
 
-/* Awaits n domains. False: no answer came, and the next one on this connection may be this one's. */
+/* Awaits n domains. False: no answer came; the next one on this connection may be this one's. */
 static bool
 await(struct message *m, const size_t *pick, size_t n, long deadline, const struct waiting *w)
 {
