@@ -169,8 +169,6 @@ parse_lines(struct cf *cf)
 	const char *ruleset = "";
 
 	while ((line = next_line(&rest)) != NULL) {
-		if (*line == '#')
-			continue; /* and its continuation lines */
 		cut_comments(line);
 		if (!parse_line(cf, line, &ruleset))
 			return false;

@@ -127,6 +127,9 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"milter {\n header = \"X-A B\"\n}\n", 2, "header field name"},
 	    {"milter {\n header = \"X-\xc3\xa4\"\n}\n", 2, "header field name"},
 	    {"milter {\n header = \"X-A:\"\n}\n", 2, "header field name"},
+	    {"milter {\n header = X-23456789012345678901234567890123456789012345678901234567890123"
+	     "4567\n}\n",
+		2, "64 bytes"},
 	    {"milter {\n header = To\n}\n", 2, "begins with X-"},
 	    {"milter {\n header = Received\n}\n", 2, "begins with X-"},
 	    {"enforcement = off\n", 1, "want on or observe"},

@@ -261,7 +261,7 @@ without_the_filter_its_macros_are_not_asked_for(void **state UNUSED)
 	struct doctor_facts facts = good_facts(&config, cf, cf);
 
 	assert_string_equal(failed(&facts), "macros");
-	none = cf_with("Xmtasts", "", "");
+	none = cf_with("Xmtasts", "", "O Milter.macros.envrcpt=i");
 	facts = good_facts(&config, none, none);
 	assert_string_equal(failed(&facts), "milter");
 	cf_free(&cf);
