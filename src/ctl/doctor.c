@@ -83,7 +83,7 @@ rules_whole(const struct doctor_facts *f, struct errmsg *found)
 	static const char *const rulesets[] = {"mtasts_route", "mtasts_known", "mtasts_refuse",
 	    "mtasts_temp", "mtasts_ask", "mtasts_begin", "mtasts_doubt", "mtasts_compat",
 	    "mtasts_rcpt", "mtasts_session", "mtasts_server", "mtasts_each", "mtasts_san",
-	    "mtasts_fail"};
+	    "mtasts_fail", "mtasts_wait", "mtasts_note", "mtasts_beside"};
 
 	for (size_t i = 0; i < sizeof(rulesets) / sizeof(rulesets[0]); i++)
 		if (first_rule(f->cf, rulesets[i]) == NULL) {

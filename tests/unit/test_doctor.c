@@ -48,6 +48,9 @@ static const char *const good_cf[] = {
     "Smtasts_rcpt\nR$*\t$@",
     "Smtasts_san\nR$*\t$@",
     "Smtasts_fail\nR$*\t$@",
+    "Smtasts_wait\nR$*\t$@",
+    "Smtasts_note\nR$*\t$@",
+    "Smtasts_beside\nR$*\t$@",
     "Scheck_compat\nR$* $| $*\t$: $1 $| $2 $| $>mtasts_begin $2",
     "SLocal_tls_server\nR$*\t$: $1 $| $>mtasts_server $1",
     "SLocal_tls_rcpt\nR$*\t$: $1 $| $>mtasts_rcpt $1",
@@ -177,7 +180,8 @@ each_missing_line_is_named(void **state UNUSED)
 	    {"Stls_clt_features", "sni"}, {"Smtasts_route", "rules"}, {"Smtasts_known", "rules"},
 	    {"Smtasts_refuse", "rules"}, {"Smtasts_temp", "rules"}, {"Smtasts_ask", "rules"},
 	    {"Smtasts_begin", "rules"}, {"Smtasts_doubt", "rules"}, {"Smtasts_session", "rules"},
-	    {"Smtasts_server", "rules"}, {"Smtasts_each", "rules"}, {"Smtasts_compat", "rules"},
+	    {"Smtasts_server", "rules"}, {"Smtasts_each", "rules"}, {"Smtasts_wait", "rules"},
+	    {"Smtasts_note", "rules"}, {"Smtasts_beside", "rules"}, {"Smtasts_compat", "rules"},
 	    {"Smtasts_rcpt", "rules"}, {"Smtasts_san", "rules"}, {"Smtasts_fail", "rules"}};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
