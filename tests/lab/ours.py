@@ -12,6 +12,7 @@ import net
 import wait
 
 USER = "mtasts"
+START_S = 30  # on a slow machine
 CONF = """dns { servers = {"%s"} }
 """ % net.DNS_ADDRESS
 SANITIZE = {"ASAN_OPTIONS": "log_path=/lab/reports/asan:detect_leaks=1:exitcode=99:abort_on_error=0",
@@ -35,6 +36,7 @@ class Ours:
 
     def __init__(self, machine, tree, is_build=True):
         self.machine, self.daemon, self.milter, self._expected_end = machine, None, None, set()
+        self.prefix, self.environment = [], {}  # a command that starts the programs, and what they find in their environment
         if is_build:
             stage(tree, machine.path)
         else:
@@ -43,8 +45,6 @@ class Ours:
         machine.run(["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", USER], check=False)
         os.makedirs(machine.file("/lab/reports"), exist_ok=True)
         os.chmod(machine.file("/lab/reports"), 0o1777)
-        for name, mode in (("/var/lib/mtasts", "755"), ("/var/lib/mtasts/store", "750"), ("/var/lib/mtasts/map", "750"), ("/run/mtasts", "755")):
-            machine.run(["install", "-d", "-m", mode, "-o", USER, "-g", "root", name])
 
     def configure(self, text=""):
         """Write /etc/mtasts/mtasts.conf: the lab's DNS, then the lines given."""
@@ -52,7 +52,7 @@ class Ours:
 
     def _start(self, program, *args):
         log = open(self.machine.file("/lab/%s.stderr" % program), "a")
-        return self.machine.popen(["/usr/sbin/" + program] + list(args), env=SANITIZE, stdout=log, stderr=log)
+        return self.machine.popen(self.prefix + ["/usr/sbin/" + program, *args], env={**SANITIZE, **self.environment}, stdout=log, stderr=log)
 
     def mtastsd(self, conf=None, ready=True):
         """Start mtastsd (conf: text after the lab's own lines) and wait until it answers mtastsctl status."""
@@ -60,13 +60,13 @@ class Ours:
             self.configure(conf or "")
         self.daemon = self._start("mtastsd")
         if ready:
-            wait.until("mtastsd answers", lambda: self._alive(self.daemon, "mtastsd") and self.ctl("status", check=False) is not None, 20)
+            wait.until("mtastsd answers", lambda: self._alive(self.daemon, "mtastsd") and self.ctl("status", check=False) is not None, START_S)
 
-    def mtasts_milter(self, ready=True):
+    def mtasts_milter(self, ready=True, socket="/run/mtasts/milter.sock"):
         self.milter = self._start("mtasts-milter")
         if ready:
             wait.until("mtasts-milter listens", lambda: self._alive(self.milter, "mtasts-milter") and
-                       os.path.exists(self.machine.file("/run/mtasts/milter.sock")), 20)
+                       os.path.exists(self.machine.file(socket)), START_S)
 
     def _alive(self, process, program):
         if process.poll() is not None:

@@ -333,6 +333,8 @@ def exempt_and_forget(lab, setup):
 def access_fragment(lab, setup):
     fragment = "/var/lib/mtasts/map/access"
     setup.settings = 'access_map { path = "%s" }\nsendmail_map { path = "" }\n' % fragment
+    lab.install(os.environ["MTASTS_LAB_TREE"], is_build=False)
+    lab.sender_machine.run(["install", "-d", "-o", "mtasts", os.path.dirname(fragment)])
     setup.prepare(lab)
     lab.sender_machine.put("/etc/mail/access.mine", "TLS_Rcpt:mine.test\tTEMP+VERIFY:128\nblocked@sender.test\tREJECT\n")
 

@@ -100,19 +100,20 @@ class Mapped(Setup):
 class Ours(Setup):
     """The whole of ours: programs from make install, FEATURE(`mtasts'), policies found by discovery."""
     name = "ours"
-    settings = ""  # more lines of mtasts.conf, set before start()
+    # set before start():
+    settings = ""  # more lines of mtasts.conf
+    feature, milter_socket = "FEATURE(`mtasts')dnl", "/run/mtasts/milter.sock"
+    prefix = []  # a command that starts the programs
 
     def prepare(self, lab):
         tree = os.environ.get("MTASTS_LAB_TREE")
         if not tree:
             raise AssertionError("no installed tree: use tests/lab/run --build DIR")
         lab.install(tree, is_build=False)
-        lab.ours.mtastsd(self.conf(lab))
-        lab.ours.mtasts_milter()
-        return ["FEATURE(`mtasts')dnl"], [], ["FEATURE(`mtasts', `msp')dnl"]
-
-    def conf(self, _lab):
-        return self.settings
+        lab.ours.prefix = self.prefix
+        lab.ours.mtastsd(self.settings)
+        lab.ours.mtasts_milter(socket=self.milter_socket)
+        return [self.feature], [], ["FEATURE(`mtasts', `msp')dnl"]
 
     def enforce(self, lab, *domains, patterns=None):
         for domain in domains:
