@@ -24,6 +24,7 @@
 enum {
 	SPARE_FDS = 4500, /* connections of the two servers, the store, the maps */
 	FDS_PER_DISCOVERY = 3,
+	READY_LATEST_S = 10, /* systemd ends who says nothing for 90 s */
 	HELD_TICK_S = 30,
 	HELD_MAX_S = 86400 /* after the last try; queue runs are hours apart at most */
 };
@@ -42,7 +43,7 @@ struct daemon {
 	struct socketmap *socketmap;
 	struct control *control;
 	struct schedule *schedule;
-	struct event *sigterm, *sigint, *sighup, *held_tick;
+	struct event *sigterm, *sigint, *sighup, *held_tick, *ready_late;
 };
 
 static const char usage[] = "usage: mtastsd [-dt] [-c FILE]\n"
@@ -104,9 +105,23 @@ on_ready(void *arg)
 	struct daemon *d = arg;
 
 	log_line(LOG_INFO, "ready: the maps agree with the store");
-	if (d->nudge != NULL) /* NULL: we could not start, and the writer ends its work */
-		nudge_queue(d->nudge);
-	notify("STATUS=The maps agree with the store.");
+	if (d->nudge == NULL) /* we could not start, and the writer ends its work */
+		return;
+	nudge_queue(d->nudge);
+	notify("READY=1\nSTATUS=The maps agree with the store.");
+}
+
+/* A map that cannot be written is no reason for systemd to keep the MTA waiting, and to end us: live
+ * lookups are answered, and what needs the map waits in the MTA's queue. */
+static void
+on_ready_late(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	struct daemon *d = arg;
+	struct writer_status status;
+
+	writer_status(d->writer, &status);
+	if (!status.ready)
+		notify("READY=1\nSTATUS=The maps do not agree with the store yet.");
 }
 
 static void
@@ -311,16 +326,17 @@ open_servers(struct daemon *d, struct errmsg *em)
 static bool
 open_events(struct daemon *d)
 {
-	struct timeval tick = {.tv_sec = HELD_TICK_S};
+	struct timeval tick = {.tv_sec = HELD_TICK_S}, latest = {.tv_sec = READY_LATEST_S};
 
 	d->sigterm = evsignal_new(d->base, SIGTERM, on_stop, d);
 	d->sigint = evsignal_new(d->base, SIGINT, on_stop, d);
 	d->sighup = evsignal_new(d->base, SIGHUP, on_reload, d);
 	d->held_tick = event_new(d->base, -1, EV_PERSIST, on_held_tick, d);
+	d->ready_late = evtimer_new(d->base, on_ready_late, d);
 	return d->sigterm != NULL && d->sigint != NULL && d->sighup != NULL &&
-	       d->held_tick != NULL && event_add(d->sigterm, NULL) == 0 &&
+	       d->held_tick != NULL && d->ready_late != NULL && event_add(d->sigterm, NULL) == 0 &&
 	       event_add(d->sigint, NULL) == 0 && event_add(d->sighup, NULL) == 0 &&
-	       event_add(d->held_tick, &tick) == 0;
+	       event_add(d->held_tick, &tick) == 0 && event_add(d->ready_late, &latest) == 0;
 }
 
 /* Returns an exit code; EX_OK: store and discovery are open. */
@@ -369,7 +385,7 @@ daemon_open(struct daemon *d, struct errmsg *em)
 static void
 daemon_close(struct daemon *d)
 {
-	struct event *events[] = {d->sigterm, d->sigint, d->sighup, d->held_tick};
+	struct event *events[] = {d->sigterm, d->sigint, d->sighup, d->held_tick, d->ready_late};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i] != NULL)
@@ -414,9 +430,7 @@ run(const char *config_path, bool debug, bool test)
 	if (rc == EX_OK) {
 		log_line(LOG_INFO, "started version=%s enforcement=%s", PACKAGE_VERSION,
 		    d.config->observe ? "observe" : "on");
-		/* Live lookups are answered from now on. A map that cannot be written is no reason
-		 * for systemd to keep the MTA waiting, and to end us. */
-		notify("READY=1\nSTATUS=Making the maps agree with the store.");
+		notify("STATUS=Making the maps agree with the store.");
 		event_base_dispatch(d.base);
 	} else {
 		log_line(LOG_ERR, "cannot start: %s", em.text);
