@@ -48,6 +48,21 @@ def policy_after_2_s(lab, setup):
     assert "validation-failure" in reasons(lab, sent)["bad.test"]
 
 
+@scenario(ours="first message: with milter { wait = 45s } a policy host may take 30 s, which is longer than the MTA waits for a milter that says nothing: the first "
+               "attempt delivers")
+def policy_after_30_s(lab, setup):
+    setup.settings = 'milter { wait = "45s" }\n'
+    setup.start(lab)
+    _good, bad = pair(lab, delay_s=30)
+    lab.forbid_bad(bad)
+    sent, took = send_pair(lab)
+    compare(states(lab, sent), {"good.test": "delivered", "bad.test": "queued"})
+    assert 30 <= min(took.values()) and max(took.values()) < 44, took
+    assert not lab.log.find(r"to=<?u@good.test.*stat=Deferred"), "the first attempt must deliver"
+    assert not lab.log.find(r"Milter \(mtasts\):"), "the MTA complains of the milter"
+    assert tags(lab, sent["good.test"]) == {"u@good.test": ["enforce"]}
+
+
 @scenario(ours="first message: the policy host answers after 45 s, the queue holds without a connection, mtastsd has it delivered with no "
                "queue run of the MTA's own; a bad MX host gets nothing", seconds=150)
 def policy_after_45_s(lab, setup):

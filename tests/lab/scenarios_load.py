@@ -40,6 +40,24 @@ def fifty_domains(lab, setup):
     assert not lab.log.find("not known yet"), "not within the milter's wait"
 
 
+@scenario(ours="one first message to 120 new domains, more than the milter waits for: in the end good hosts have it, bad ones nothing")
+def more_than_awaited(lab, setup):
+    setup.start(lab)
+    lab.mx_host("mx.good.test", server="sink")
+    lab.mx_host("mx.bad.test", "selfsigned")
+    good = lab.shared("mx.good.test", *("g%d.test" % n for n in range(60)))
+    bad = lab.shared("mx.bad.test", *("b%d.test" % n for n in range(60)))
+    lab.policies(good + bad)
+    for domain in bad:
+        lab.forbid_bad(domain)
+    msgid = lab.sender.send(*("u@" + domain.name for pair in zip(good, bad) for domain in pair))
+    want = {"u@" + domain.name: "delivered" if domain in good else "queued" for domain in good + bad}
+    wait.until("all good hosts have it", lambda: len(lab.deliveries(msgid)) == len(good), 90, every=0.5)
+    for domain in bad:
+        lab.log.wait(r"validation-failure .*for %s" % re.escape(domain.name), 60)
+    compare(lab.fate(msgid), want)
+
+
 @scenario(ours="200 deliveries with verdicts both ways while the map takes hundreds of commits: each is right, none is bounced, Sendmail complains of nothing",
           seconds=240)
 def many_commits(lab, setup):
