@@ -151,9 +151,17 @@ class Sinks:
             self._journal.write(json.dumps(facts) + "\n")
 
     def used(self):
-        """Names of the hosts that somebody has named a sender to: more than a connection."""
+        """Names of the hosts that somebody has sent MAIL to: more than a connection."""
         with self._lock:
             return {state["mx"] for state in self.sessions if state["mail"]}
+
+    def connected(self, action):
+        """Names of the hosts that somebody connected to while action() ran."""
+        with self._lock:
+            before = len(self.sessions)
+        action()
+        with self._lock:
+            return {state["mx"] for state in self.sessions[before:]}
 
     def deliveries(self):
         with self._lock:

@@ -61,13 +61,13 @@ def run_queue_every(lab, interval):
 
 # --- mtastsd ---
 
-@scenario(ours="mtastsd dead for seconds: what is known is enforced and delivered as before, what is unknown waits with a text that names mtastsd; "
-               "it comes back: all is checked, and delivered by itself")
+@scenario(ours="mtastsd dead for seconds: what is known is enforced and delivered as before, what is unknown waits with a text that names mtastsd, "
+               "and a queue run makes no connection for it; it comes back: all is checked, and delivered by itself")
 def daemon_dead_for_seconds(lab, setup):
     setup.start(lab)
     run_queue_every(lab, "5s")
     known(lab, setup)
-    fresh, worse = lab.domain("fresh.test"), lab.domain("worse.test", "selfsigned")
+    fresh, worse = lab.domain("fresh.test", server="sink"), lab.domain("worse.test", "selfsigned")
     lab.policies([fresh, worse])
     lab.forbid_bad(worse)
     kill_daemon(lab)
@@ -82,7 +82,9 @@ def daemon_dead_for_seconds(lab, setup):
     sent = in_parallel(send, list(KNOWN) + ["fresh.test", "worse.test"])
     compare(states(lab, sent), {**KNOWN, "fresh.test": "queued", "worse.test": "queued"})
     assert max(took.values()) < 3, "mail waited at SMTP time for a daemon that is not there: %s" % took
-    assert not {"mx1.fresh.test", "mx1.worse.test"} & lab.sinks.used()
+    assert not {"mx1.fresh.test", "mx1.worse.test"} & lab.sinks.used(), "mail was begun"
+    connected = lab.sinks.connected(lab.sender.run_queue)
+    assert "mx1.bad.test" in connected and not {"mx1.fresh.test", "mx1.worse.test"} & connected, connected
     for name in ("fresh.test", "worse.test"):
         assert lab.log.find("ruleset=.*451 4.4.3 mtasts: policy of %s not known: mtastsd does not answer" % name)
         assert "policy of %s not known: mtastsd does not answer" % name in reasons(lab, sent)[name], reasons(lab, sent)
@@ -382,7 +384,7 @@ def resolver_down(lab, setup):
     known(lab, setup)
     conf = lab.sender_machine.read(CONF)
     for round, address in enumerate((net.NOBODY_ADDRESS, net.SILENT_ADDRESS)):
-        fresh, worse = lab.domain("fresh%d.test" % round), lab.domain("worse%d.test" % round, "selfsigned")
+        fresh, worse = lab.domain("fresh%d.test" % round, server="sink"), lab.domain("worse%d.test" % round, "selfsigned")
         lab.policies([fresh, worse])
         lab.forbid_bad(worse)
         lab.ours.stop(lab.ours.daemon)
@@ -392,7 +394,7 @@ def resolver_down(lab, setup):
         compare(states(lab, sent), {**KNOWN, fresh.name: "queued", worse.name: "queued"})
         held = wait.until("both are listed as held", lambda: [h for h in [{i["domain"] for i in lab.ours.ctl("held")["held"]}] if len(h) == 2], 15, every=0.3)
         compare({"held": held[0]}, {"held": {fresh.name, worse.name}})
-        assert not {domain.mx[0] for domain in (fresh, worse)} & lab.sinks.used()
+        assert not {domain.mx[0] for domain in (fresh, worse)} & (lab.sinks.used() | lab.sinks.connected(lab.sender.run_queue))
         lab.ours.stop(lab.ours.daemon)
         lab.sender_machine.put(CONF, conf)
         lab.ours.mtastsd()

@@ -10,6 +10,7 @@ import steps
 import wait
 from lab import Domain
 from scenario import scenario
+from setups import MAP
 
 
 def talk(sender, rcpt, body):
@@ -95,9 +96,10 @@ def slow_neighbours(lab, setup):
     setup.start(lab)
     setup.enforce(lab, good)
     began = time.monotonic()
-    lab.sender.send("list@sender.test", becomes={"list@sender.test": rcpts})
+    msgid = lab.sender.send("list@sender.test", becomes={"list@sender.test": rcpts})
     steps.wait_sent(lab, "u@zgood.test", 60)
-    assert time.monotonic() - began < 10, "it took %.1f s" % (time.monotonic() - began)
+    assert time.monotonic() - began < 30, "it took %.1f s" % (time.monotonic() - began)
+    steps.compare(lab.fate(msgid), {rcpt: "delivered" if rcpt == "u@zgood.test" else "queued" for rcpt in rcpts})
 
 
 @scenario(ours="attack: more domains with silent policy hosts than may be looked up at once: a domain without a record does not wait for them")
@@ -106,14 +108,14 @@ def silent_crowd(lab, setup):
     lab.domain("bystander.test", "notls")
     setup.settings = 'discoveries_max = 50\nmilter { wait = "1s" }\n'
     setup.start(lab)
-    for k in range(2):
-        lab.sender.send(*["u@x%d-%d.evil.test" % (k, n) for n in range(90)])
+    crowd = [lab.sender.send(*["u@x%d-%d.evil.test" % (k, n) for n in range(90)]) for k in range(2)]
     status = lab.ours.ctl("status")
     assert status["discoveries"] == 50 and status["queued"] == 130, status
     began = time.monotonic()
     lab.sender.send("u@bystander.test")
     steps.wait_sent(lab, "u@bystander.test", 90)
-    assert time.monotonic() - began < 10, "it took %.1f s" % (time.monotonic() - began)
+    assert time.monotonic() - began < 30, "it took %.1f s" % (time.monotonic() - began)
+    assert {state for msgid in crowd for state in lab.fate(msgid).values()} == {"queued"}
 
 
 @scenario(ours="attack: forty policies of thousands of MX patterns, found at once, are pushed in many short commits, and other mail flows")
@@ -125,12 +127,15 @@ def giant_policies(lab, setup):
     setup.enforce(lab, good)
     for name in names:
         lab.ours.machine.popen(["/usr/sbin/mtastsctl", "refresh", name])
-    worst, end = 0, time.monotonic() + 60
+    worst, end = 0, time.monotonic() + 120
     while lab.ours.ctl("status")["entries"] < 41 and time.monotonic() < end:
         began = time.monotonic()
         msgid = lab.sender.send("u@good.test")
         wait.until("delivered", lambda: "delivered" in lab.fate(msgid).values(), 20)
         worst = max(worst, time.monotonic() - began)
+    wait.until("all are in the map", lambda: all(lab.ours.query(name)["pushed"] for name in names), 60, every=1)
+    entries = lab.sender_machine.run(["makemap", "-u", "hash", MAP]).stdout
+    assert entries.count("\tenforce ") == 41 and entries.count("\tmx\n") == 40 * 4000 + 1
     commits = lab.ours.ctl("status")["commits"]
     assert commits >= 20 and worst < 15, "%d commits, a message took %.1f s" % (commits, worst)
 

@@ -359,10 +359,10 @@ def push(lab, setup, **entries):
     setup._push(lab)
 
 
-@scenario(mapped="mail: with mtastsd away known mail flows, unknown mail waits without a connection until the heartbeat is over")
+@scenario(mapped="mail: with mtastsd away known mail flows, unknown mail waits, a queue run without a connection, until the heartbeat is over")
 def mail_away(lab, setup):
     setup.start(lab)
-    good, known, fresh = lab.domain("good.test"), lab.domain("known.test"), lab.domain("fresh.test")
+    good, known, fresh = lab.domain("good.test"), lab.domain("known.test"), lab.domain("fresh.test", server="sink")
     setup.enforce(lab, good)
     push(lab, setup, **{"known.test": "none %d" % NEVER})
     for missing in (False, True):
@@ -376,6 +376,8 @@ def mail_away_until(lab, setup, reason):
     assert lab.fate(msgid) == {"u@good.test": "delivered", "u@known.test": "delivered", "u@fresh.test": "queued", "alice@sender.test": "delivered"}, lab.fate(msgid)
     lab.sender.log.wait("ruleset=.*451 4.4.3 mtasts: policy of fresh.test not known: mtastsd does not answer")
     assert [q for q in lab.sender.queue() if reason in q.reason] == lab.sender.queue() != [], lab.sender.queue()
+    connected = lab.sinks.connected(lambda: lab.sender.machine.run(["/usr/sbin/sendmail", "-qf"], check=False))
+    assert not connected, "a queue run connected: %s" % connected
     push(lab, setup, **{":alive:": str(int(time.time()) - 1)})
     lab.sender.machine.run(["/usr/sbin/sendmail", "-qf"], check=False)
     lab.sender.log.wait(r"mtasts=deliver policy=unchecked domain=fresh\.test reason=mtastsd-away")
