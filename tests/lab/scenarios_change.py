@@ -3,7 +3,10 @@
 import os
 import re
 import smtplib
+import socket
+import struct
 import subprocess
+import threading
 import time
 
 import wait
@@ -260,3 +263,52 @@ def tag(lab, setup):
     compare({name: have for name, (have, _want) in rows.items()}, {name: want for name, (_have, want) in rows.items()})
     lines = lab.log.find(r"mtasts-milter.*qid=\w+ domain=enforce.test verdict=enforce pushed=yes")
     assert lines, "the milter's log has no verdict for the recipients"
+
+
+class OtherMilter:
+    """Another filter of the site: adds a header to each message. Speaks as much of the milter protocol, version 6, as that takes."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(path)
+        self._socket.listen(16)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            client = self._socket.accept()[0]
+            threading.Thread(target=self._serve, args=(client.makefile("rwb"),), daemon=True).start()
+
+    def _serve(self, stream):
+        while True:
+            head = stream.read(5)
+            if len(head) < 5 or head[4:] in b"QK":
+                return
+            stream.read(struct.unpack("!I", head[:4])[0] - 1)
+            if head[4:] == b"O":  # adds headers; of all steps wants only the end of the message
+                self._say(stream, b"O" + struct.pack("!III", 6, 0x1, 0x37f))
+            elif head[4:] == b"E":
+                self._say(stream, b"hX-Other\0seen\0")
+                self._say(stream, b"c")
+
+    @staticmethod
+    def _say(stream, data):
+        stream.write(struct.pack("!I", len(data)) + data)
+        stream.flush()
+
+
+@scenario(ours="another milter, before ours in the list and after it: each sees every message, also those that ours waits for, and both headers arrive")
+def beside_another_milter(lab, setup):
+    OtherMilter(lab.sender_machine.file("/run/other.sock"))
+    other = "INPUT_MAIL_FILTER(`other', `S=local:/run/other.sock')dnl"
+    setup.start(lab, mc=[other])
+    for n, order in enumerate(("mtasts, other", "other, mtasts")):
+        assert "\nO InputMailFilters=%s\n" % order in lab.sender_machine.read("/etc/mail/sendmail.cf")
+        good, fresh = lab.domain("good%d.test" % n), lab.domain("fresh%d.test" % n)
+        setup.enforce(lab, good)
+        lab.policy(fresh, delay_s=2)
+        for name, sent in tried_each(lab, [good, fresh]).items():
+            compare({name: (tags(lab, sent), tags(lab, sent, "X-Other"))}, {name: ({"u@" + name: ["enforce"]}, {"u@" + name: ["seen"]})})
+        lab.sender.stop()
+        lab.sender.configure([other, setup.feature], submit=["FEATURE(`mtasts', `msp')dnl"])
+        lab.sender.start()

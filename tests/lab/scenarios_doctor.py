@@ -2,7 +2,10 @@
 
 import json
 
+import os
+
 from scenario import scenario
+from steps import compare, reasons, states, tried, tried_each
 
 
 def doctor(lab):
@@ -46,3 +49,29 @@ def undone(lab, setup):
     for word in ("ConnectionCacheSize", "DontExpandCnames", map_file, "mtastsd"):
         assert word in text, "%s is not in %s" % (word, text)
     lab.sender_machine.run(["chmod", "640", map_file])
+
+
+@scenario(ours="Sendmail's CACertFile is missing: mail for enforced domains waits with the reason, other mail flows, and doctor names the file; it is back: all is delivered")
+def no_ca_file(lab, setup):
+    machine, name = lab.sender_machine, "/etc/mail/authorities.pem"
+    machine.put(name, machine.read("/etc/ssl/certs/ca-certificates.crt"))
+    setup.start(lab, mc=["define(`confCACERT', `%s')dnl" % name, "define(`confCACERT_PATH', `/etc/ssl/certs')dnl"])
+    good = lab.domain("good.test")
+    lab.domain("none.test")
+    setup.enforce(lab, good)
+    os.rename(machine.file(name), machine.file(name + ".away"))
+    lab.sender.stop()
+    lab.sender.start()
+    sent = tried_each(lab, ["good.test", "none.test"])
+    compare(states(lab, sent), {"good.test": "queued", "none.test": "delivered"})
+    local = tried(lab, "bob@sender.test")
+    assert lab.fate(local) == {"bob@sender.test": "delivered"}
+    assert "validation-failure" in reasons(lab, sent)["good.test"], reasons(lab, sent)
+    status, wrong = doctor(lab)
+    assert status == 78 and name in json.dumps(wrong), wrong
+    os.rename(machine.file(name + ".away"), machine.file(name))
+    lab.sender.stop()
+    lab.sender.start()
+    lab.sender.run_queue()
+    compare(states(lab, sent), {"good.test": "delivered", "none.test": "delivered"})
+    assert doctor(lab) == (0, {})

@@ -185,6 +185,34 @@ def milter_killed(lab, setup):
     assert tags(lab, again[0]) == {"u@good.test": ["enforce"]}
 
 
+@scenario(ours="mtasts-milter hangs: local, inbound and outbound mail is accepted after the time-out of 20 s, untagged, and nothing leaks; it goes on: it tags again")
+def milter_hangs(lab, setup):
+    setup.start(lab)
+    known(lab, setup)
+    worse = lab.domain("worse.test", "selfsigned")
+    lab.policy(worse)
+    lab.forbid_bad(worse)
+    rcpts, took = {"bob@sender.test": "u@good.test", **{"u@" + name: "alice@sender.test" for name in list(KNOWN) + ["worse.test"]}}, {}
+
+    def send(rcpt):
+        began = time.monotonic()
+        msgid = tried(lab, rcpt, sender=rcpts[rcpt])
+        took[rcpt] = time.monotonic() - began
+        return msgid
+    lab.ours.milter.send_signal(signal.SIGSTOP)
+    try:
+        sent = in_parallel(send, list(rcpts))
+    finally:
+        lab.ours.milter.send_signal(signal.SIGCONT)
+    assert 19 < min(took.values()) and max(took.values()) < 40, took
+    assert len(lab.log.find(r"Milter \(mtasts\): timeout before data read")) == len(rcpts)
+    lab.log.wait("validation-failure .*for worse.test", 30)
+    want = {**{"u@" + name: state for name, state in KNOWN.items()}, "u@worse.test": "queued", "bob@sender.test": "delivered"}
+    compare({rcpt: lab.fate(sent[rcpt])[rcpt] for rcpt in rcpts}, want)
+    compare({rcpt: tags(lab, sent[rcpt])[rcpt] for rcpt in ("u@good.test", "u@none.test")}, {"u@good.test": [], "u@none.test": []})
+    compare(tags(lab, tried(lab, "u@good.test")), {"u@good.test": ["enforce"]})
+
+
 # --- the map ---
 
 def rewrite(path, change):
@@ -242,6 +270,29 @@ def map_damaged(lab, setup):
         # bad.test's messages only cost time from here on
     status = lab.ours.ctl("status")
     compare({m["kind"]: (m["state"], m["error"]) for m in status["maps"]}, {"sendmail": ("ready", None)})
+
+
+@scenario(ours="every damage of the map, with mtastsd gone and a smart host: mail to it and local mail (LMTP) flows as ever")
+def map_damaged_smart_host(lab, setup):
+    lab.mx_host("smart.test")
+    setup.start(lab, mc=["define(`SMART_HOST', `[smart.test]')dnl"])
+    lab.forgiven.append("SYSERR.*(map|hash)")
+    known(lab, setup)
+    lab.forbidden.clear()  # a smart host is not measured
+    kill_daemon(lab)
+    assert "Mlocal,\t\tP=/usr/libexec/sendmail/mail.local" in lab.sender_machine.read("/etc/mail/sendmail.cf"), "local mail does not go by LMTP"
+    path = lab.sender_machine.file(MAP + ".db")
+    shutil.copy2(path, path + ".whole")
+    rcpts = ["u@good.test", "u@bad.test", "u@fresh.test", "bob@sender.test"]
+    for name, damage in MAP_DAMAGES.items():
+        damage(lab, path)
+        began = time.monotonic()
+        msgid = lab.sender.send(*rcpts)
+        wait.until(name, lambda: set(lab.fate(msgid).values()) == {"delivered"}, 30, every=0.1)
+        assert time.monotonic() - began < 20, name
+        assert not lab.log.find(r"mtasts: policy map"), name
+        shutil.copy2(path + ".whole", path)
+        lab.sender_machine.run(["chown", "mtasts:root", MAP + ".db"])
 
 
 @scenario(ours="the map vanishes, then loses its content while nobody asks us anything: mtastsd notices by itself and mends it, the MTA's queue run delivers",

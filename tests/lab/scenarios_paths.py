@@ -248,6 +248,24 @@ def local_submission(lab, setup):
     compare(lab.fate(slow), {"u@slow.test": "delivered"})
 
 
+SITE_RULES = ["LOCAL_TLS_SERVER", "R$*\t$: $1 $| $&{server_name}", 'R$* $| mx1.banned.test $*\t$#error $@ 4.7.0 $: "450 site: a banned host"', "R$* $| $*\t$: $1",
+              "LOCAL_TLS_RCPT", 'Rstrange@$*\t$#error $@ 4.7.0 $: "450 site: a strange recipient"']
+
+
+@scenario(ours="a site's own LOCAL_TLS_SERVER and LOCAL_TLS_RCPT rules beside ours: each refuses what it is for, with its own reason, for domains with and without a policy")
+def site_rules(lab, setup):
+    setup.settings = NO_NUDGE
+    setup.start(lab, after=SITE_RULES)
+    good, bad, banned, none = lab.domain("good.test"), lab.domain("bad.test", "selfsigned"), lab.domain("banned.test"), lab.domain("none.test")
+    setup.enforce(lab, good, bad)
+    why = {"u@good.test": "", "u@none.test": "", "u@bad.test": "validation-failure", "u@banned.test": "site: a banned host", "strange@good.test": "site: a strange recipient",
+           "strange@none.test": "site: a strange recipient"}
+    sent = in_parallel(lambda rcpt: tried(lab, rcpt), why)
+    compare({rcpt: lab.fate(msgid)[rcpt] for rcpt, msgid in sent.items()}, {rcpt: "queued" if text else "delivered" for rcpt, text in why.items()})
+    found = {item.msgid: item.reason for item in lab.sender.queue()}
+    assert all(why[rcpt] in found.get(msgid, "") for rcpt, msgid in sent.items()), found
+
+
 # --- the administrator's switches ---
 
 def reconfigure(lab, text):

@@ -10,6 +10,7 @@ import time
 
 import wait
 from scenario import scenario
+from sender import TRUST
 from setups import MAP
 from steps import compare, states, tags, tried, tried_each, wait_sent
 
@@ -144,3 +145,36 @@ def elsewhere(lab, setup):
     assert lab.fate(behind) == {"u@late.test": "delivered"}
     done = lab.sender_machine.run(["/usr/sbin/mtastsctl", "doctor"], check=False)
     assert done.returncode == 0, done.stdout
+
+
+def mail_files(lab):
+    """All files of /etc/mail: {name: checksum}, but for the time that m4 writes into a .cf."""
+    done = lab.sender_machine.run(["sh", "-c", "cd /etc/mail && for f in *; do test -d $f || echo $f $(grep -av '^##### built by' $f | cksum); done"])
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
+@scenario(ours="backed out as sendmail/README says: both lines out of the .mc files, Sendmail restarted, both programs stopped: what waited is delivered by the next queue run, "
+               "and nothing of ours is left at work")
+def backed_out(lab, setup):
+    lab.sender.configure(TRUST)
+    before = mail_files(lab)
+    lab.sender.configure()
+    setup.start(lab)
+    bad, late = lab.domain("bad.test", "selfsigned"), lab.domain("late.test", "selfsigned")
+    setup.enforce(lab, bad)
+    lab.policy(late, delay_s=None)
+    sent = tried_each(lab, [bad, late])
+    compare(states(lab, sent), {"bad.test": "queued", "late.test": "queued"})
+    lab.allow(bad)
+    lab.sender.configure(TRUST)
+    lab.sender.stop()
+    lab.sender.start()
+    for process in (lab.ours.daemon, lab.ours.milter):
+        assert lab.ours.stop(process) == 0
+    compare(mail_files(lab), before)
+    lab.sender.run_queue()
+    compare(states(lab, sent), {"bad.test": "delivered", "late.test": "delivered"})
+    sent = tried_each(lab, [bad, late])
+    compare(states(lab, sent), {"bad.test": "delivered", "late.test": "delivered"})
+    compare(tags(lab, sent["bad.test"]), {"u@bad.test": []})
+    assert "mtasts" not in lab.sender_machine.run(["ps", "-e", "-o", "comm="]).stdout
