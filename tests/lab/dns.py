@@ -44,7 +44,7 @@ class Dns:
         with open(self.world.file("/lab/dns/named.log"), "a") as log:
             self.process = self.world.popen(["named", "-g", "-n", "1", "-c", "/lab/dns/named.conf"], stdout=log, stderr=log)
         wait.until("named answers", lambda: self.world.run(
-            ["dig", "+short", "+tries=1", "+time=1", "@" + net.DNS_ADDRESS, "ns.lab", "A"], check=False).stdout.strip() == net.DNS_ADDRESS)
+            ["dig", "+short", "+tries=1", "+time=1", "@" + net.DNS_ADDRESS, "ns.lab", "A"], check=False).stdout.strip() == net.DNS_ADDRESS, wait.START_S)
 
     def stop(self):
         """No server at all: clients get no answer (ICMP port unreachable)."""

@@ -41,7 +41,7 @@ class Lab:
         self.ours = None
         self.hosts = {}  # MX host name -> habits (sink) or None (Postfix)
         self.kinds = {}  # MX host name, lower case -> kind
-        self.forbidden = []  # (since, domain, MX host): no delivery of that domain may arrive there from then on
+        self.forbidden = []  # (since, domain, MX host): no delivery of that domain may arrive there from then on; host None: nowhere without TLS
         self.forgiven = []  # patterns of log lines that a scenario provokes on purpose
         self.refused = []   # patterns of recipients that bounce on purpose
         self._addresses = ("10.99.%d.%d" % (10 + n // 250, 1 + n % 250) for n in itertools.count())
@@ -89,7 +89,8 @@ class Lab:
         """A mail domain with MX hosts of one kind; returns Domain.
 
         Besides the kinds of mx_host: notlisted (MX outside the policy), multi (MX two labels under the pattern), case (MX name,
-        pattern and SAN differ in case), ip (MX record holds an address), cname (MX is a CNAME), two (10 self-signed, 20 good).
+        pattern and SAN differ in case), ip (MX record holds an address), cname (MX is a CNAME), two (10 self-signed, 20 good), twosan,
+        twolist (10 with the wrong SAN, or not listed, 20 good).
         """
         build = getattr(self, "_domain_" + kind, None)
         if build is not None:
@@ -115,7 +116,7 @@ class Lab:
         host = "MxA." + name.capitalize()
         self.mx_host(host, "good", server, sans=["mXa." + name.upper()])
         self.point(name, host)
-        return Domain(name, [host], ["mxa." + name])
+        return Domain(name, [host], ["mXA." + name.title()])
 
     def _domain_ip(self, name, _server):
         address = next(self._addresses)
@@ -132,12 +133,18 @@ class Lab:
         self.point(name, host)
         return Domain(name, [host], [host])
 
-    def _domain_two(self, name, server):
+    def _domain_two(self, name, server, first="selfsigned", listed=True):
         bad, good = "bad." + name, "ok." + name
-        self.mx_host(bad, "selfsigned")
+        self.mx_host(bad, first, "sink")
         self.mx_host(good, "good", server)
         self.point(name, bad, good)
-        return Domain(name, [bad, good], [bad, good])
+        return Domain(name, [bad, good], [bad, good] if listed else [good])
+
+    def _domain_twosan(self, name, server):
+        return self._domain_two(name, server, "wrongsan")
+
+    def _domain_twolist(self, name, server):
+        return self._domain_two(name, server, "good", listed=False)
 
     def shared(self, host, *domains):
         """Domains whose MX is one host that exists already."""
@@ -195,7 +202,8 @@ class Lab:
         self.forbidden += [(time.time(), str(domain), host.lower()) for host in hosts]
 
     def forbid_bad(self, domain):
-        """Forbid every MX host of the domain that its enforce policy excludes: a bad certificate, or not listed."""
+        """Forbid every MX host of the domain that its enforce policy excludes: a bad certificate, or not listed; and any host without TLS."""
+        self.forbidden.append((time.time(), domain.name, None))
         for host in domain.mx:
             listed = any(p.lower() == host.lower() or (p[:2] == "*." and host.lower().split(".", 1)[1] == p[2:].lower())
                          for p in domain.patterns)
@@ -207,9 +215,9 @@ class Lab:
         self.forbidden = [entry for entry in self.forbidden if entry[1] != str(domain)]
 
     def against_policy(self):
-        """Deliveries to hosts that were forbidden for the recipient's domain at that time."""
-        return ["%s %s at %s" % (d.msgid, d.rcpt, d.mx) for d in self.deliveries() for since, domain, host in self.forbidden
-                if d.rcpt.lower().endswith("@" + domain) and d.mx.lower() == host and d.at >= since]
+        """Deliveries to hosts that were forbidden for the recipient's domain at that time, or without TLS."""
+        return ["%s %s at %s tls=%s" % (d.msgid, d.rcpt, d.mx, d.tls) for d in self.deliveries() for since, domain, host in self.forbidden
+                if d.rcpt.lower().endswith("@" + domain) and (d.mx.lower() == host if host else not d.tls) and d.at >= since]
 
     def deliveries(self, msgid=None):
         """What all MX hosts took, of one message or of all."""

@@ -262,7 +262,7 @@ class Postfix:
                 self._wait_for(address)
 
     def _wait_for(self, address):
-        wait.until("postfix listens on " + address, lambda: self.world.listens(address, 25))
+        wait.until("postfix listens on " + address, lambda: self.world.listens(address, 25), wait.START_S)
 
     def settle(self, seconds=20):
         """Wait until nothing is on its way from Postfix's queue to the mailbox."""

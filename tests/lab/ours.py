@@ -12,7 +12,6 @@ import net
 import wait
 
 USER = "mtasts"
-START_S = 30  # on a slow machine
 CONF = """dns { servers = {"%s"} }
 """ % net.DNS_ADDRESS
 SANITIZE = {"ASAN_OPTIONS": "log_path=/lab/reports/asan:detect_leaks=1:exitcode=99:abort_on_error=0",
@@ -60,13 +59,13 @@ class Ours:
             self.configure(conf or "")
         self.daemon = self._start("mtastsd")
         if ready:
-            wait.until("mtastsd answers", lambda: self._alive(self.daemon, "mtastsd") and self.ctl("status", check=False) is not None, START_S)
+            wait.until("mtastsd answers", lambda: self._alive(self.daemon, "mtastsd") and self.ctl("status", check=False) is not None, wait.START_S)
 
     def mtasts_milter(self, ready=True, socket="/run/mtasts/milter.sock"):
         self.milter = self._start("mtasts-milter")
         if ready:
             wait.until("mtasts-milter listens", lambda: self._alive(self.milter, "mtasts-milter") and
-                       os.path.exists(self.machine.file(socket)), START_S)
+                       os.path.exists(self.machine.file(socket)), wait.START_S)
 
     def _alive(self, process, program):
         if process.poll() is not None:

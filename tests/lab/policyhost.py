@@ -50,7 +50,7 @@ class PolicyHosts:
         if self.process is None:
             log = open(self.world.file("/lab/web/stderr"), "a")
             self.process = self.world.popen(["nginx", "-c", "/lab/web/nginx.conf"], stdout=log, stderr=log)
-            wait.until("nginx listens", lambda: self.world.listens(net.WEB_ADDRESS, 443))
+            wait.until("nginx listens", lambda: self.world.listens(net.WEB_ADDRESS, 443), wait.START_S)
 
     def stop(self):
         """All policy hosts refuse connections."""

@@ -44,7 +44,7 @@ def policy_after_2_s(lab, setup):
     lab.forbid_bad(bad)
     sent, took = send_pair(lab)
     compare(states(lab, sent), {"good.test": "delivered", "bad.test": "queued"})
-    assert 2 <= min(took.values()) and max(took.values()) < 6, took
+    assert 2 <= min(took.values()) and max(took.values()) < 20, took
     assert not lab.log.find(r"to=<?u@good.test.*stat=Deferred"), "the first attempt must deliver"
     assert tags(lab, sent["good.test"]) == {"u@good.test": ["enforce"]}
     assert "validation-failure" in reasons(lab, sent)["bad.test"]
@@ -74,7 +74,7 @@ def policy_after_45_s(lab, setup):
     began = time.monotonic()
     sent, took = send_pair(lab)
     compare(states(lab, sent), {"good.test": "queued", "bad.test": "queued"})
-    assert 5 <= min(took.values()) and max(took.values()) < 9, took
+    assert 5 <= min(took.values()) and max(took.values()) < 30, took
     for why in reasons(lab, sent).values():
         assert re.search("not known yet", why), why
     held = lab.ours.ctl("held")["held"]
@@ -100,7 +100,7 @@ def policy_never(lab, setup):
     compare(states(lab, sent), {"good.test": "queued", "bad.test": "queued"})
     for name in sent:
         wait_sent(lab, "u@" + name, 80)
-    assert 59 <= time.monotonic() - began < 75
+    assert 59 <= time.monotonic() - began < 90
     compare(states(lab, sent), {"good.test": "delivered", "bad.test": "delivered"})
     for name in sent:
         assert lab.log.find(r"mtastsd.*domain=%s verdict=none.*failure=sts-policy-fetch-error reason=" % name)

@@ -1,8 +1,11 @@
 """The lab watches itself: what the other scenarios rely on fails when it should."""
 
 import os
+import subprocess
+import sys
 
 import account
+import isolate
 import net
 from scenario import scenario
 
@@ -56,18 +59,33 @@ def account_counts_bounces(lab, setup):
     assert lab.fate(msgid) == {"u@no.test": "bounced", "u@good.test": "delivered", "bob@sender.test": "delivered"}
 
 
-@scenario(plain="a delivery to a forbidden MX host is noticed, with Postfix and with the sink")
+@scenario(plain="a delivery to a forbidden MX host, or without TLS, is noticed, with Postfix and with the sink")
 def forbidden_delivery_is_noticed(lab, setup):
     setup.start(lab)
-    domain, other = lab.domain("bad.test", "selfsigned", server="postfix"), lab.domain("worse.test", "notls")
-    lab.forbid_bad(domain)
-    lab.forbid_bad(other)
-    lab.sender.wait_tried(lab.sender.send("u@bad.test", "u@worse.test"))
+    domain, other, clear = lab.domain("bad.test", "selfsigned", server="postfix"), lab.domain("worse.test", "expired"), lab.domain("clear.test", server="sink")
+    lab.hosts["mx1.clear.test"]["starttls"] = "no"  # the right host, but without TLS
+    for d in (domain, other, clear):
+        lab.forbid_bad(d)
+    lab.sender.wait_tried(lab.sender.send("u@bad.test", "u@worse.test", "u@clear.test"))
     lab.account()
-    assert len(lab.against_policy()) == 2, lab.against_policy()
-    lab.allow(domain)
-    lab.allow(other)
+    assert len(lab.against_policy()) == 3, lab.against_policy()
+    for d in (domain, other, clear):
+        lab.allow(d)
     assert lab.against_policy() == []
+
+
+@scenario(plain="where the lab cannot run it says what it lacks: with another user than root, and with a root that may not make namespaces, exit code 77")
+def says_what_it_lacks(lab, setup):
+    def as_nobody():
+        os.setuid(65534)
+        try:
+            isolate.check_machine()
+        except isolate.Lacking as lacking:
+            return lacking.status if "must be run as root" in str(lacking) else 1
+    assert isolate._in_child(as_nobody) == 77
+    runner = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
+    done = subprocess.run(["setpriv", "--bounding-set", "-sys_admin", sys.executable, "-B", runner, "-k", "plain:"], capture_output=True, text=True)
+    assert done.returncode == 77 and done.stderr.startswith("lab: root here may not make namespaces") and "--privileged" in done.stderr, done
 
 
 @scenario(plain="DNS: large TXT answers need TCP; names can be dropped or fail; a server can freeze, stop and come back")

@@ -153,8 +153,8 @@ class Sender:
         mark = self.log.mark()
         self.daemon = self.machine.popen(["/usr/sbin/sendmail", "-bD"] + (["-q" + queue_interval] if queue_interval else []),
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.log.wait(r"started as:|starting daemon|Cannot|SYSERR|NOQUEUE", 10, mark)
-        wait.until("sendmail listens", self._listens)
+        self.log.wait(r"started as:|starting daemon|Cannot|SYSERR|NOQUEUE", wait.START_S, mark)
+        wait.until("sendmail listens", self._listens, wait.START_S)
 
     def _listens(self):
         if self.daemon.poll() is not None:

@@ -2,6 +2,7 @@
 
 import time
 
+START_S = 30  # for a program to be up, on a slow machine
 
 class TimedOut(AssertionError):
     pass
