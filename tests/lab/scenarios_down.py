@@ -1,4 +1,4 @@
-"""When something of ours is down, damaged, full or fed with garbage: what mail sees, what we say, and what mends itself (DESIGN section 5)."""
+"""When something of ours is down, damaged, full or fed with garbage: what mail sees, what we say, and what mends itself (mtastsd(8))."""
 
 import os
 import re
@@ -419,9 +419,9 @@ def newer_schema(lab, setup):
     compare(states(lab, tried_each(lab, list(KNOWN) + ["fresh.test"])), {**KNOWN, "fresh.test": "delivered"})
 
 
-def refuses_to_start(lab, *args):
-    """Start mtastsd, which must end at once; (status, what it said on stderr, one line)."""
-    done = lab.sender_machine.run(["/usr/sbin/mtastsd"] + list(args), check=False, env=ours.SANITIZE, timeout=20)
+def refuses_to_start(lab, *args, prefix=()):
+    """Start mtastsd, by the command prefix, which must end at once; (status, what it said on stderr, one line)."""
+    done = lab.sender_machine.run([*prefix, "/usr/sbin/mtastsd", *args], check=False, env=ours.SANITIZE, timeout=20)
     said = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(said) == 1, "want one clear error, have: %s" % said
     return done.returncode, said[0]
@@ -600,14 +600,20 @@ def garbage(lab, setup):
         s.close()
 
 
-BAD_CONFIGURATIONS = {  # text after the lab's own first line: what the error names
-    "nosuch = 1\n": r"mtasts.conf:2: .*nosuch", 'hold_max = "soon"\n': r"mtasts.conf:2: .*hold_max", 'enforcement = "maybe"\n': r"mtasts.conf:2: .*enforcement",
-    'domain "[192.0.2.1]" { policy = disable }\n': r"mtasts.conf:2: .*192.0.2.1", 'nudge { address = "mail.sender.test" }\n': r"mail.sender.test.*want an address",
-    'https { ca_file = "/etc/ssl/nosuch.pem" }\n': r"/etc/ssl/nosuch.pem", 'user = "nosuch"\n': r'no user "nosuch"; make it: adduser', 'socketmap { listen = {"inet:192.0.2.1:5461"} }\n': r"192.0.2.1",
-    'sendmail_map { path = "/var/lib/mtasts/file/policy.db" }\n': r"/var/lib/mtasts/file"}
+BAD_CONFIGURATIONS = {  # text after the lab's own first line: what the error names, and the remedy
+    "nosuch = 1\n": r"mtasts.conf:2: .*nosuch",
+    'hold_max = "soon"\n': r"mtasts.conf:2: hold_max = .soon. .*; write a number and s, m, h or d",
+    'enforcement = "maybe"\n': r"mtasts.conf:2: enforcement = .maybe.: want on or observe",
+    'domain "[192.0.2.1]" { policy = disable }\n': r"mtasts.conf:2: .*192.0.2.1.*an address literal has no policy domain",
+    'nudge { address = "mail.sender.test" }\n': r"mail.sender.test.*want an address and port such as 127.0.0.1:25",
+    'https { ca_file = "/etc/ssl/nosuch.pem" }\n': r"CA file /etc/ssl/nosuch.pem: ",
+    'user = "nosuch"\n': r'no user "nosuch"; make it: adduser --system .* nosuch$',
+    'socketmap { listen = {"inet:192.0.2.1:5461"} }\n': r"mtasts.conf:2: .*192.0.2.1:5461. is no loopback address and port, as in inet:127.0.0.1:8461",
+    'sendmail_map { path = "/var/lib/mtasts/file/policy.db" }\n': r"/var/lib/mtasts/file is no directory; remove what is there"}
 
 
-@scenario(ours="a configuration that cannot be read, a missing CA file, a map directory that is none: mtastsd says in one line where and what, and does not start; "
+@scenario(ours="a configuration that is wrong, missing or closed to us, a missing CA file, a map directory that is none: mtastsd says in one line where, what and what to do, and does "
+               "not start; "
                "a running one keeps the old; mail is safe", seconds=150)
 def bad_configuration(lab, setup):
     setup.start(lab)
@@ -634,7 +640,11 @@ def bad_configuration(lab, setup):
     os.unlink(machine.file(CONF))
     status, told = refuses_to_start(lab)
     assert status == os.EX_CONFIG and re.search("mtasts.conf: cannot be read: No such file.*an empty file means", told), told
-    machine.put(CONF, right)
+    machine.put(CONF, right, 0o600)
+    as_user = ["setpriv", "--reuid", "mtasts", "--regid", "mtasts", "--clear-groups"]
+    status, told = refuses_to_start(lab, prefix=as_user)
+    assert status == os.EX_CONFIG and re.search("mtasts.conf: cannot be read: Permission denied; ", told), told
+    os.chmod(machine.file(CONF), 0o644)
     compare({"ended": states(lab, tried_each(lab, KNOWN))}, {"ended": KNOWN})
     lab.ours.mtastsd()
     compare({"restarted": states(lab, tried_each(lab, KNOWN))}, {"restarted": KNOWN})
