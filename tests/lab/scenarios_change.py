@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import smtplib
 import socket
 import struct
@@ -100,6 +101,25 @@ def noticed_by_mail(lab, setup):
     wait.until("the new id is known", lambda: lab.ours.query("moving.test")["id"] == id, 10, every=0.2)
     lab.forbid(domain, *domain.mx)
     assert lab.fate(tried(lab, "u@moving.test")) == {"u@moving.test": "queued"}
+
+
+@scenario(ours="a policy that is due is fetched with no mail for its domain and nobody asking, and what it says now is pushed (due: taken over from the map, as the store was lost)")
+def fetched_when_due(lab, setup):
+    setup.start(lab)
+    turns, stays = lab.domain("turns.test", "selfsigned"), lab.domain("stays.test")
+    setup.enforce(lab, turns, stays)
+    lab.ours.stop(lab.ours.daemon)
+    shutil.rmtree(lab.sender_machine.file("/var/lib/mtasts/store"))
+    lab.policy(turns, mode="testing")
+    lab.allow(turns)
+    before = {domain.name: len(lab.web.requests(domain.name)) for domain in (turns, stays)}
+    lab.ours.mtastsd()
+    wait.until("both are fetched", lambda: all(len(lab.web.requests(name)) > n for name, n in before.items()), 30, every=0.2)
+    reader = Reader(lab)
+    wait.until("the map is changed", lambda: re.match(r"none|testing", reader.ask("turns.test") or "none"), 20, every=0.2)
+    assert reader.ask("stays.test").startswith("enforce")
+    reader.close()
+    compare(states(lab, tried_each(lab, [turns, stays])), {"turns.test": "delivered", "stays.test": "delivered"})
 
 
 @scenario(ours="a policy of 60 MX patterns, its body larger than a packet: delivered to the host of the last pattern; a host that none lists gets nothing")
