@@ -44,6 +44,7 @@ def disguised_domain(lab, setup):
     bad = lab.domain("bad.test", "selfsigned")
     setup.start(lab)
     setup.enforce(lab, bad)
+    lab.refused += [r"\\\d", "%sender"]  # no addresses: a domain name with an escaped byte is refused by our rules, the other by DNS
     tried = 0
     for rcpt in (r"u@b\ad.test", r"u@b\097d.test", r"u@\098\097\100.test", 'u@"bad.test"', r"u@bad\.test", "u@bad.test..", "u@bad.test:bad.test",
                  "u@bad.test@bad.test", "u@ bad.test", "u@(x)bad.test", "u@bad(x).test", "u@bad.test%sender.test"):
