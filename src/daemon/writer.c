@@ -30,6 +30,7 @@ enum write_kind {
 	WRITE_FORGET,
 	WRITE_REPUSH,
 	WRITE_REPAIR,
+	WRITE_FLUSH,
 	WRITE_CONFIGURE,
 	WRITE_KINDS
 };
@@ -40,6 +41,7 @@ struct write {
 	enum write_kind kind;
 	bool once;                   /* stands in a tree of writer.waiting */
 	struct entry entry;          /* SAVE */
+	bool over_live;              /* SAVE */
 	time_t used;                 /* TOUCH */
 	const struct config *config; /* CONFIGURE */
 	bool was_known;              /* an old entry was there, and old holds it */
@@ -80,7 +82,7 @@ struct writer {
 	struct timespec last_commit;  /* monotonic */
 	time_t heartbeat, verify;     /* the next */
 	char store_error[ERRMSG_MAX]; /* logged last; empty: the last commit went well */
-	atomic_bool in_step, store_works;
+	atomic_bool in_step, imported, store_works;
 };
 
 /* ---- the loop's side ---- */
@@ -110,10 +112,12 @@ write_new(enum write_kind kind, const char *domain, writer_cb *cb, void *arg)
 }
 
 void
-writer_save(struct writer *w, const char *domain, const struct entry *e, writer_cb *cb, void *arg)
+writer_save(struct writer *w, const char *domain, const struct entry *e, bool over_live,
+    writer_cb *cb, void *arg)
 {
 	struct write *write = write_new(WRITE_SAVE, domain, cb, arg);
 
+	write->over_live = over_live;
 	if (!entry_copy(&write->entry, e))
 		abort();
 	enqueue(w, write);
@@ -160,6 +164,12 @@ writer_repair(struct writer *w, writer_cb *cb, void *arg)
 }
 
 void
+writer_flush(struct writer *w, writer_cb *cb, void *arg)
+{
+	enqueue(w, write_new(WRITE_FLUSH, NULL, cb, arg));
+}
+
+void
 writer_configure(struct writer *w, const struct config *config, writer_cb *cb, void *arg)
 {
 	struct write *write = write_new(WRITE_CONFIGURE, NULL, cb, arg);
@@ -172,6 +182,12 @@ bool
 writer_in_step(struct writer *w)
 {
 	return atomic_load(&w->in_step);
+}
+
+bool
+writer_imported(struct writer *w)
+{
+	return atomic_load(&w->imported);
 }
 
 bool
@@ -249,6 +265,8 @@ sink_succeeded(struct writer *w, struct pushed_sink *p)
 	for (size_t i = 0; i < w->n_sinks; i++)
 		all = all && w->sinks[i].in_step;
 	atomic_store(&w->in_step, all);
+	if (w->sinks[0].in_step)
+		atomic_store(&w->imported, true);
 	clock_gettime(CLOCK_MONOTONIC, &w->last_commit);
 }
 
@@ -334,7 +352,7 @@ apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struc
 	enum store_result rc;
 	time_t now = time(NULL);
 
-	if (write->kind == WRITE_REPAIR || write->kind == WRITE_CONFIGURE)
+	if (write->domain[0] == '\0')
 		return STORE_OK;
 	rc = store_txn_get(txn, write->domain, &write->old, em);
 	write->was_known = rc == STORE_OK;
@@ -342,6 +360,10 @@ apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struc
 		return rc;
 	switch (write->kind) {
 	case WRITE_SAVE:
+		write->result.refused =
+		    write->was_known && entry_live(&write->old, now) && !write->over_live;
+		if (write->result.refused)
+			return STORE_OK;
 		return store_put(
 		    txn, write->domain, &write->entry, entry_due(&write->entry, now), em);
 	case WRITE_TOUCH:
@@ -390,8 +412,7 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
 	/* The MTA missed it there: whatever the map should hold of it is put again. */
 	bool nothing_there = old == NULL || write->kind == WRITE_REPUSH;
 
-	if (write->kind == WRITE_TOUCH || write->kind == WRITE_REPAIR ||
-	    write->kind == WRITE_CONFIGURE)
+	if (write->domain[0] == '\0' || write->kind == WRITE_TOUCH || write->result.refused)
 		return false;
 	*before = nothing_there ? (struct requirement){.kind = REQUIRE_UNKNOWN}
 				: entry_requirement(old, 0);
@@ -489,8 +510,9 @@ handle(struct writer *w, struct write_list *batch)
 	configure(w, batch);
 	TAILQ_FOREACH(write, batch, link)
 	{
-		write->result.stored = stored;
-		write->result.pushed = stored && pushed && atomic_load(&w->in_step);
+		write->result.stored = stored && !write->result.refused;
+		write->result.pushed = write->result.stored && pushed && atomic_load(&w->in_step);
+		write->result.imported = w->n_sinks == 0 || w->sinks[0].in_step;
 	}
 	pthread_mutex_lock(&w->lock);
 	TAILQ_CONCAT(&w->done, batch, link);
@@ -572,7 +594,7 @@ pace(const struct writer *w)
 }
 
 /* Two writes of one domain in one batch would each see the other's old state: the second waits for
- * the next batch. */
+ * the next batch. Those about no domain go together: one repair does for all who ask. */
 static void
 move_batch(struct write_list *queue, struct write_list *batch)
 {
@@ -583,7 +605,7 @@ move_batch(struct write_list *queue, struct write_list *batch)
 	for (write = TAILQ_FIRST(queue); write != NULL && n < BATCH_MAX && keys < BATCH_KEYS;
 	     write = next) {
 		next = TAILQ_NEXT(write, link);
-		if (!tree_insert(&seen, write))
+		if (write->domain[0] != '\0' && !tree_insert(&seen, write))
 			continue;
 		TAILQ_REMOVE(queue, write, link);
 		TAILQ_INSERT_TAIL(batch, write, link);
@@ -647,6 +669,7 @@ writer_new(struct event_base *base, struct store *store, const struct config *co
 	w->truth.store = store;
 	w->truth.config = config;
 	atomic_store(&w->store_works, true);
+	atomic_store(&w->imported, n == 0);
 	w->ready = ready;
 	w->ready_arg = arg;
 	w->n_sinks = n;

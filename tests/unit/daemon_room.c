@@ -89,7 +89,7 @@ is_ready(void *arg)
 }
 
 void
-room_start_writer(struct room *r)
+room_begin_writer(struct room *r)
 {
 	struct errmsg em = {""};
 
@@ -98,6 +98,12 @@ room_start_writer(struct room *r)
 	if (r->writer == NULL)
 		fail_msg("%s", em.text);
 	r->sink = NULL;
+}
+
+void
+room_start_writer(struct room *r)
+{
+	room_begin_writer(r);
 	room_run(r, is_ready, r);
 }
 
@@ -238,7 +244,7 @@ room_save(struct room *r, const char *domain, struct entry e)
 {
 	bool saved = false;
 
-	writer_save(r->writer, domain, &e, on_saved, &saved);
+	writer_save(r->writer, domain, &e, true, on_saved, &saved);
 	entry_clear(&e);
 	room_run(r, is_true, &saved);
 }

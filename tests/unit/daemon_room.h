@@ -31,7 +31,8 @@ struct room {
 void room_open(struct room *r, const char *more);
 void room_reopen(struct room *r, const char *more); /* after room_stop() */
 struct config *room_config(struct room *r, const char *more);
-void room_start_writer(struct room *r); /* returns when it is ready */
+void room_begin_writer(struct room *r);
+void room_start_writer(struct room *r); /* the same, and returns when it is ready */
 void room_start_resolver(struct room *r);
 void room_stop(struct room *r);  /* as mtastsd stops */
 void room_close(struct room *r); /* the same, and the directory goes */

@@ -107,7 +107,7 @@ close_room(void **state UNUSED)
 /* ---- waiting for answers ---- */
 
 struct answers {
-	size_t n, stored, pushed;
+	size_t n, stored, refused, pushed;
 	size_t want;
 };
 
@@ -118,6 +118,7 @@ on_answer(const struct writer_result *result, void *arg)
 
 	a->n++;
 	a->stored += result->stored;
+	a->refused += result->refused;
 	a->pushed += result->pushed;
 }
 
@@ -138,7 +139,7 @@ in_step(void *arg UNUSED)
 static void
 save(const char *domain, struct entry e, struct answers *a)
 {
-	writer_save(room.writer, domain, &e, on_answer, a);
+	writer_save(room.writer, domain, &e, true, on_answer, a);
 	entry_clear(&e);
 }
 
@@ -354,6 +355,25 @@ a_requirement_that_only_the_map_knows_is_imported(void **state UNUSED)
 	assert_memory_equal(room_map(&room, "far.example"), "enforce ", 8);
 }
 
+static void
+a_save_that_did_not_see_the_live_policy_is_refused(void **state UNUSED)
+{
+	struct answers a = {.want = 2};
+	struct entry none = room_none(), expired = room_enforce("mx.old.example");
+
+	room_save(&room, "live.example", room_enforce("mx.live.example"));
+	expired.expires = time(NULL) - 1;
+	room_save(&room, "old.example", expired);
+	writer_save(room.writer, "live.example", &none, false, on_answer, &a);
+	writer_save(room.writer, "old.example", &none, false, on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.refused, 1);
+	assert_int_equal(a.stored, 1);
+	assert_int_equal(a.pushed, 1);
+	assert_memory_equal(room_map(&room, "live.example"), "enforce ", 8);
+	assert_memory_equal(room_map(&room, "old.example"), "none ", 5);
+}
+
 static int
 open_small_room(void **state UNUSED)
 {
@@ -398,6 +418,7 @@ main(void)
 	    ROOM(a_new_configuration_is_pushed_whole),
 	    ROOM(the_end_comes_after_all_that_was_asked_for),
 	    ROOM(a_requirement_that_only_the_map_knows_is_imported),
+	    ROOM(a_save_that_did_not_see_the_live_policy_is_refused),
 	    cmocka_unit_test_setup_teardown(
 		what_a_full_store_cannot_keep_is_not_pushed, open_small_room, close_room)};
 
