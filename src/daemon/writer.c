@@ -17,9 +17,10 @@ enum {
 	VERIFY_S = 60,     /* the maps are looked at so often: mail waits for one that is damaged */
 	RETRY_MIN_S = 5,   /* after a map could not be written */
 	RETRY_MAX_S = 60,
-	USED_STEP_S = 3600, /* `used` is kept to the hour */
-	BATCH_MAX = 2000,   /* writes of one commit: the map stays locked for some 20 ms at most */
-	BATCH_KEYS = 8000   /* a policy of 64 KiB has as many MX patterns, each a key of the map */
+	FORGET_AGAIN_S = 60, /* what could not be forgotten at once */
+	USED_STEP_S = 3600,  /* `used` is kept to the hour */
+	BATCH_MAX = 2000,    /* writes of one commit: the map stays locked for some 20 ms at most */
+	BATCH_KEYS = 8000    /* a policy of 64 KiB has as many MX patterns, each a key of the map */
 };
 
 static const time_t never_away = 9999999999; /* :alive: of a site that never delivers unchecked */
@@ -44,7 +45,8 @@ struct write {
 	bool over_live;              /* SAVE */
 	time_t used;                 /* TOUCH */
 	const struct config *config; /* CONFIGURE */
-	bool was_known;              /* an old entry was there, and old holds it */
+	bool was_there;              /* an old entry was, perhaps damaged */
+	bool was_known;              /* old holds it */
 	struct entry old;
 	struct writer_result result;
 	writer_cb *cb;
@@ -149,6 +151,12 @@ void
 writer_forget(struct writer *w, const char *domain, writer_cb *cb, void *arg)
 {
 	enqueue(w, write_new(WRITE_FORGET, domain, cb, arg));
+}
+
+void
+writer_drop(struct writer *w, const char *domain)
+{
+	(void)enqueue_once(w, write_new(WRITE_FORGET, domain, NULL, NULL));
 }
 
 bool
@@ -345,9 +353,22 @@ repair_all(struct writer *w, bool only_due)
 
 /* ---- one group commit ---- */
 
+/*
+ * The map still enforces what is forgotten, until its own commit, and may be behind: a repair would
+ * take it for lost and import it. So an entry that requires nothing stands in the store until the
+ * maps have followed; after a crash or a failure the schedule finds it and comes back.
+ */
+static enum store_result
+forget(struct store_txn *txn, const struct write *write, time_t now, struct errmsg *em)
+{
+	const struct entry forgotten = {.state = ENTRY_NONE, .expires = now, .used = 1};
+
+	return store_put(txn, write->domain, &forgotten, now + FORGET_AGAIN_S, em);
+}
+
 /* Applies one write to the transaction; remembers the old entry for the maps. */
 static enum store_result
-apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struct errmsg *em)
+apply(struct store_txn *txn, struct write *write, struct errmsg *em)
 {
 	enum store_result rc;
 	time_t now = time(NULL);
@@ -356,6 +377,7 @@ apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struc
 		return STORE_OK;
 	rc = store_txn_get(txn, write->domain, &write->old, em);
 	write->was_known = rc == STORE_OK;
+	write->was_there = rc != STORE_ABSENT;
 	if (rc != STORE_OK && rc != STORE_ABSENT && rc != STORE_DAMAGED)
 		return rc;
 	switch (write->kind) {
@@ -375,7 +397,7 @@ apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struc
 		return store_put(
 		    txn, write->domain, &write->entry, entry_due(&write->entry, now), em);
 	case WRITE_FORGET:
-		return store_del(txn, write->domain, em);
+		return rc == STORE_ABSENT ? STORE_OK : forget(txn, write, now, em);
 	default:
 		return STORE_OK;
 	}
@@ -391,7 +413,7 @@ commit_store(struct writer *w, struct write_list *batch, struct errmsg *em)
 		return false;
 	TAILQ_FOREACH(write, batch, link)
 	{
-		if (apply(w, txn, write, em) != STORE_OK) {
+		if (apply(txn, write, em) != STORE_OK) {
 			store_abort(&txn);
 			return false;
 		}
@@ -421,7 +443,7 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
 	    : write->kind == WRITE_FORGET ? NULL
 					  : old,
 	    now);
-	return write->kind == WRITE_REPUSH || write->kind == WRITE_FORGET ||
+	return write->kind == WRITE_REPUSH || (write->kind == WRITE_FORGET && write->was_there) ||
 	       !requirement_equal(before, after);
 }
 
@@ -480,6 +502,24 @@ configure(struct writer *w, struct write_list *batch)
 		repair_all(w, false);
 }
 
+/* The maps have followed. What cannot be dropped now is found by the schedule. */
+static void
+drop_forgotten(struct writer *w, struct write_list *batch)
+{
+	struct store_txn *txn = NULL;
+	struct write *write;
+	enum store_result rc = STORE_OK;
+
+	TAILQ_FOREACH(write, batch, link)
+	{
+		if (write->kind == WRITE_FORGET && write->was_there && rc == STORE_OK &&
+		    (txn != NULL || (rc = store_begin(w->truth.store, &txn, NULL)) == STORE_OK))
+			rc = store_del(txn, write->domain, NULL);
+	}
+	if (txn != NULL)
+		(void)!store_commit(&txn, NULL);
+}
+
 /* A full disk fails each commit in the same way: it is logged once. */
 static void
 note_store(struct writer *w, bool stored, const char *error)
@@ -507,6 +547,8 @@ handle(struct writer *w, struct write_list *batch)
 		changes = changes || (stored && requirement_change(w, write, now, &before, &after));
 	}
 	pushed = !changes || push(w, batch);
+	if (stored && pushed && atomic_load(&w->in_step))
+		drop_forgotten(w, batch);
 	configure(w, batch);
 	TAILQ_FOREACH(write, batch, link)
 	{

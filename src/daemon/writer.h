@@ -56,6 +56,9 @@ void writer_touch(struct writer *w, const char *domain, time_t used);
 /* Removes an entry, and from the maps. */
 void writer_forget(struct writer *w, const char *domain, writer_cb *cb, void *arg);
 
+/* The same for whoever finds again and again that nobody needs the entry. */
+void writer_drop(struct writer *w, const char *domain);
+
 /*
  * Puts what the store has into the maps once more: the MTA missed it there. False: that is about to
  * happen anyway, and cb is not called.

@@ -229,6 +229,53 @@ what_is_forgotten_leaves_store_and_map(void **state UNUSED)
 }
 
 static void
+to_forget_an_unknown_domain_loses_nothing_else(void **state UNUSED)
+{
+	struct answers a = {.want = 101};
+	char domain[32];
+
+	save("pace.example", room_none(), &a); /* the next ones gather behind it */
+	for (int i = 0; i < 50; i++) {
+		snprintf(domain, sizeof(domain), "s%d.example", i);
+		save(domain, room_none(), &a);
+		snprintf(domain, sizeof(domain), "typo%d.example", i);
+		writer_forget(room.writer, domain, on_answer, &a);
+	}
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.stored, a.want);
+	assert_int_equal(a.pushed, a.want);
+	assert_true(writer_store_works(room.writer));
+	assert_memory_equal(room_map(&room, "s49.example"), "none ", 5);
+}
+
+static void
+what_is_forgotten_while_the_map_fails_is_not_imported_again(void **state UNUSED)
+{
+	struct answers a = {.want = 1};
+	struct entry e = {0};
+
+	room_save(&room, "e.example", room_enforce("mx.e.example"));
+	watched.fails = true;
+	writer_forget(room.writer, "e.example", on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.stored, 1);
+	assert_int_equal(a.pushed, 0);
+	assert_memory_equal(room_map(&room, "e.example"), "enforce ", 8);
+	if (room_stored(&room, "e.example", &e)) /* a stone on its grave */
+		assert_int_equal(entry_verdict(&e, time(NULL)), VERDICT_UNDECIDED);
+	entry_clear(&e);
+	watched.fails = false;
+	room_run(&room, in_step, NULL);
+	assert_string_equal(room_map(&room, "e.example"), "");
+	assert_string_equal(room_map(&room, "e.example:mx.e.example"), "");
+	writer_drop(room.writer, "e.example"); /* as the schedule does */
+	save("pace.example", room_none(), &a);
+	a.want = 2;
+	room_run(&room, all_answered, &a);
+	assert_false(room_stored(&room, "e.example", &e));
+}
+
+static void
 a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask(void **state UNUSED)
 {
 	struct answers a = {.want = 1};
@@ -413,6 +460,8 @@ main(void)
 	    ROOM(a_map_that_fails_is_no_push_and_the_repair_catches_up),
 	    ROOM(writes_of_one_domain_in_one_batch_leave_no_pattern_of_the_first),
 	    ROOM(what_is_forgotten_leaves_store_and_map),
+	    ROOM(to_forget_an_unknown_domain_loses_nothing_else),
+	    ROOM(what_is_forgotten_while_the_map_fails_is_not_imported_again),
 	    ROOM(a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask),
 	    ROOM(a_touch_is_saved_once_an_hour_and_changes_no_map),
 	    ROOM(a_new_configuration_is_pushed_whole),
