@@ -206,7 +206,7 @@ own_socket_dirs(const struct config *c, const struct config_sockets *s, struct e
 
 /*
  * As root: the directories that the user will need. The group of the map's own directory is root,
- * so that other local users can neither read nor lock the map; its sticky group bit hands that
+ * so that other local users can neither read nor lock the map; its set-group-ID bit hands that
  * group on, also to a file that has to be made again when we are root no more.
  */
 static bool
