@@ -220,15 +220,6 @@ nudge_queue(struct nudge *n)
 	event_active(n->tick, EV_TIMEOUT, 0);
 }
 
-void
-nudge_stop(struct nudge *n, const char *domain)
-{
-	struct nudged *d = tree_find(&n->tree, domain);
-
-	if (d != NULL)
-		forget(n, d);
-}
-
 struct nudge *
 nudge_new(struct event_base *base, const char *address, size_t per_minute, struct errmsg *em)
 {

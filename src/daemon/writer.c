@@ -443,7 +443,7 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
 	    : write->kind == WRITE_FORGET ? NULL
 					  : old,
 	    now);
-	return write->kind == WRITE_REPUSH || (write->kind == WRITE_FORGET && write->was_there) ||
+	return (write->kind == WRITE_FORGET && write->was_there) ||
 	       !requirement_equal(before, after);
 }
 

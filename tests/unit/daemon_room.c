@@ -35,7 +35,8 @@ room_config(struct room *r, const char *more)
 	assert_non_null(f);
 	fprintf(f,
 	    "store { dir = \"%s/store\" }\nsendmail_map { path = \"%s\" }\n"
-	    "control { listen = \"unix:%s\" }\nsocketmap { listen = {\"unix:%s\"} }\n%s\n",
+	    "control { listen = \"unix:%s\" }\nsocketmap { listen = {\"unix:%s\"} }\n"
+	    "nudge { address = \"\" }\n%s\n",
 	    r->dir, r->map, r->control, r->socketmap, more);
 	fclose(f);
 	config = config_read(path, &em);
@@ -133,7 +134,7 @@ room_start_resolver(struct room *r)
 	r->dns = parts.dns = dns_new(r->base, &dns, &em);
 	r->https = parts.https = r->dns == NULL ? NULL : https_new(r->base, r->dns, &https, &em);
 	r->resolver = r->https == NULL ? NULL : resolver_new(&parts, &em);
-	r->nudge = nudge_new(r->base, NULL, 10, &em);
+	r->nudge = nudge_new(r->base, r->config->nudge_address, r->config->nudge_per_minute, &em);
 	r->held = held_new();
 	r->schedule =
 	    r->resolver == NULL ? NULL : schedule_new(r->base, r->store, r->writer, r->resolver);
@@ -233,10 +234,25 @@ on_saved(const struct writer_result *result, void *arg)
 	*(bool *)arg = true;
 }
 
+static void
+on_flushed(const struct writer_result *result UNUSED, void *arg)
+{
+	*(bool *)arg = true;
+}
+
 static bool
 is_true(void *arg)
 {
 	return *(bool *)arg;
+}
+
+void
+room_flush(struct room *r)
+{
+	bool flushed = false;
+
+	writer_flush(r->writer, on_flushed, &flushed);
+	room_run(r, is_true, &flushed);
 }
 
 void

@@ -46,6 +46,8 @@ struct entry room_enforce(const char *mx);
 struct entry room_none(void);
 void room_save(struct room *r, const char *domain, struct entry e); /* waits; clears e */
 
+void room_flush(struct room *r); /* what was asked of the writer before is done */
+
 /* What the map file says of a key, "" when it is not there. */
 const char *room_map(const struct room *r, const char *key);
 bool room_stored(const struct room *r, const char *domain, struct entry *out);

@@ -154,18 +154,6 @@ a_domain_is_nudged_at_once_and_again_after_two_seconds(void **state UNUSED)
 }
 
 static void
-what_the_mta_has_seen_is_not_nudged_again(void **state UNUSED)
-{
-	open_nudge(mta.address, 100);
-	nudge_domain(nudge, "a.example");
-	wait_for_etrn(1);
-	nudge_stop(nudge, "a.example");
-	nudge_stop(nudge, "b.example"); /* never nudged: no harm */
-	run_for_s(4);
-	assert_int_equal(mta.n_etrn, 1);
-}
-
-static void
 many_domains_are_served_by_one_run_of_the_queue(void **state UNUSED)
 {
 	char domain[32];
@@ -261,7 +249,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define MTA(test) cmocka_unit_test_setup_teardown(test, open_mta, close_mta)
 	    MTA(a_domain_is_nudged_at_once_and_again_after_two_seconds),
-	    MTA(what_the_mta_has_seen_is_not_nudged_again),
 	    MTA(many_domains_are_served_by_one_run_of_the_queue),
 	    MTA(the_whole_queue_is_run_once_when_asked_for), MTA(no_more_than_so_many_a_minute),
 	    MTA(an_mta_that_refuses_or_rambles_costs_a_session),

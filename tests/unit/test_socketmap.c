@@ -19,18 +19,22 @@
 static struct room room;
 static struct socketmap *server;
 static int silent = -1; /* a DNS server that never answers */
+static int mta = -1;    /* where nudges go */
 
 static int
 open_room(void **state UNUSED)
 {
-	struct sockaddr_in at = {.sin_port = 0};
+	struct sockaddr_in at = {.sin_port = 0}, mta_at = {.sin_port = 0};
 	struct errmsg em = {""};
-	char more[128];
+	char more[256];
 
 	silent = bound_socket(SOCK_DGRAM, &at);
+	mta = bound_socket(SOCK_STREAM | SOCK_NONBLOCK, &mta_at);
+	assert_int_equal(listen(mta, 10), 0);
 	snprintf(more, sizeof(more),
-	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\ndomain \"off.example\" { policy = disable }",
-	    ntohs(at.sin_port));
+	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\ndomain \"off.example\" { policy = disable }\n"
+	    "nudge { address = \"127.0.0.1:%d\" }",
+	    ntohs(at.sin_port), ntohs(mta_at.sin_port));
 	room_open(&room, more);
 	room_start_writer(&room);
 	room_start_resolver(&room);
@@ -57,6 +61,7 @@ close_room(void **state UNUSED)
 	socketmap_free(&server);
 	room_close(&room);
 	close(silent);
+	close(mta);
 	return 0;
 }
 
@@ -158,6 +163,64 @@ who_has_waited_in_vain_waits_for_the_next_domain_only_briefly(void **state UNUSE
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	assert_in_range(
 	    (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000, 2700, 6000);
+	close(fd);
+}
+
+static bool
+is_nudged(void *arg UNUSED)
+{
+	int fd = accept(mta, NULL, NULL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static unsigned long
+map_commits(void)
+{
+	struct writer_status status;
+
+	room_flush(&room);
+	writer_status(room.writer, &status);
+	return status.commits;
+}
+
+/* The map should have answered: it is given what it lacks, and mail that was told to wait a nudge. */
+static void
+only_who_was_told_to_wait_is_nudged(void **state UNUSED)
+{
+	int fd = room_connect(room.socketmap);
+	unsigned long before = map_commits();
+
+	ask(fd, "mtastsq none.example");
+	expect(fd, "OK none"); /* delivered */
+	assert_int_equal(map_commits(), before + 1);
+	for (int i = 0; i < 10; i++)
+		room_turn(&room);
+	assert_false(is_nudged(NULL));
+	ask(fd, "mtastsq good.example");
+	expect(fd, "OK enforce"); /* deferred */
+	room_run(&room, is_nudged, NULL);
+	close(fd);
+}
+
+static void
+what_the_map_cannot_say_is_not_pushed_again_and_again(void **state UNUSED)
+{
+	struct entry e = room_enforce("mx.old.example");
+	int fd = room_connect(room.socketmap);
+	unsigned long before;
+
+	e.policy->mode = MODE_TESTING;
+	e.fetched = e.confirmed = time(NULL) - 2 * NONE_GOOD_S; /* and not to be had since */
+	room_save(&room, "old.example", e);
+	before = map_commits();
+	for (int i = 0; i < 3; i++) {
+		ask(fd, "mtastsq old.example");
+		expect(fd, "OK none");
+		assert_int_equal(map_commits(), before);
+	}
 	close(fd);
 }
 
@@ -298,6 +361,8 @@ main(void)
 #define ROOM(test) cmocka_unit_test_setup_teardown(test, open_room, close_room)
 	    ROOM(each_key_has_its_answer), ROOM(an_unknown_domain_waits_two_seconds_and_is_held),
 	    ROOM(who_has_waited_in_vain_waits_for_the_next_domain_only_briefly),
+	    ROOM(only_who_was_told_to_wait_is_nudged),
+	    ROOM(what_the_map_cannot_say_is_not_pushed_again_and_again),
 	    ROOM(one_byte_at_a_time_is_a_request_too),
 	    ROOM(requests_in_one_piece_are_answered_in_order),
 	    ROOM(a_client_that_closes_its_side_still_gets_its_answers),
