@@ -63,7 +63,6 @@ struct pushed_sink {
 };
 
 struct writer {
-	struct event_base *base;
 	struct event *completed;
 	void (*ready)(void *);
 	void *ready_arg;
@@ -82,6 +81,8 @@ struct writer {
 	size_t n_sinks;
 	struct sink_state state;
 	struct timespec last_commit;  /* monotonic */
+	unsigned long commits;        /* of maps, that went well */
+	time_t alive_until;           /* as the last of them wrote it */
 	time_t heartbeat, verify;     /* the next */
 	char store_error[ERRMSG_MAX]; /* logged last; empty: the last commit went well */
 	atomic_bool in_step, imported, store_works;
@@ -275,15 +276,17 @@ sink_succeeded(struct writer *w, struct pushed_sink *p)
 	atomic_store(&w->in_step, all);
 	if (w->sinks[0].in_step)
 		atomic_store(&w->imported, true);
+	w->commits++;
+	w->alive_until = w->state.alive_until;
 	clock_gettime(CLOCK_MONOTONIC, &w->last_commit);
 }
 
 static void
-publish_status(struct writer *w, bool committed)
+publish_status(struct writer *w)
 {
 	pthread_mutex_lock(&w->lock);
-	w->status.commits += committed;
-	w->status.alive_until = w->state.alive_until;
+	w->status.commits = w->commits;
+	w->status.alive_until = w->alive_until;
 	w->status.n = w->n_sinks;
 	for (size_t i = 0; i < w->n_sinks; i++) {
 		w->status.sink[i].kind = w->sinks[i].sink->ops->kind;
@@ -306,6 +309,14 @@ renew_state(struct writer *w, time_t now)
 
 	w->state.observe = w->truth.config->observe;
 	w->state.alive_until = limit == AWAY_NEVER ? never_away : limit == 0 ? 0 : now + limit;
+}
+
+/* All maps that are in step have the heartbeat of now. */
+static void
+schedule_heartbeat(struct writer *w, time_t now)
+{
+	time_t limit = w->truth.config->away_limit_s;
+
 	/* A limit shorter than a few heartbeats needs more of them. */
 	w->heartbeat =
 	    now + (limit > 0 && limit / 3 < HEARTBEAT_S ? limit / 3 + (limit < 3) : HEARTBEAT_S);
@@ -348,7 +359,7 @@ repair_all(struct writer *w, bool only_due)
 	for (size_t i = 0; i < w->n_sinks; i++)
 		if (!only_due || (!w->sinks[i].in_step && come(w->sinks[i].retry, RETRY_MAX_S)))
 			repair(w, &w->sinks[i]);
-	publish_status(w, true);
+	publish_status(w);
 }
 
 /* ---- one group commit ---- */
@@ -477,9 +488,10 @@ push(struct writer *w, struct write_list *batch)
 	bool all = true;
 
 	renew_state(w, now);
+	schedule_heartbeat(w, now);
 	for (size_t i = 0; i < w->n_sinks; i++)
 		all = (w->sinks[i].in_step && commit_sink(w, &w->sinks[i], batch, now)) && all;
-	publish_status(w, true);
+	publish_status(w);
 	return all;
 }
 
@@ -498,8 +510,10 @@ configure(struct writer *w, struct write_list *batch)
 		if (write->kind == WRITE_REPAIR)
 			changed = true;
 	}
-	if (changed)
-		repair_all(w, false);
+	if (!changed)
+		return;
+	schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */
+	repair_all(w, false);
 }
 
 /* The maps have followed. What cannot be dropped now is found by the schedule. */
@@ -576,6 +590,7 @@ verify_all(struct writer *w)
 			    em.text);
 			repair(w, &w->sinks[i]);
 		}
+	publish_status(w);
 }
 
 /* Heartbeats and repairs that are due, with nothing else to do. */
@@ -610,7 +625,7 @@ next_housekeeping(const struct writer *w)
 			at = w->sinks[i].retry;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	if (at > now)
-		until.tv_sec += at - now < HEARTBEAT_S ? at - now : HEARTBEAT_S;
+		until.tv_sec += at - now < VERIFY_S ? at - now : VERIFY_S;
 	return until;
 }
 
@@ -686,6 +701,7 @@ writer_main(void *arg)
 	bool stopping = false;
 
 	atomic_store(&w->in_step, w->n_sinks == 0);
+	schedule_heartbeat(w, time(NULL));
 	repair_all(w, false);
 	while (!stopping) {
 		struct write_list batch = TAILQ_HEAD_INITIALIZER(batch);
@@ -707,7 +723,6 @@ writer_new(struct event_base *base, struct store *store, const struct config *co
 
 	if (w == NULL)
 		goto failed;
-	w->base = base;
 	w->truth.store = store;
 	w->truth.config = config;
 	atomic_store(&w->store_works, true);

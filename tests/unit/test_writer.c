@@ -421,6 +421,67 @@ a_save_that_did_not_see_the_live_policy_is_refused(void **state UNUSED)
 	assert_memory_equal(room_map(&room, "old.example"), "none ", 5);
 }
 
+/* ---- beside a sink that is never well ---- */
+
+static atomic_uint ill_repairs;
+
+static enum sink_result
+ill_repair(struct sink *s UNUSED, const struct sink_truth *truth UNUSED,
+    const struct sink_state *state UNUSED, struct errmsg *em)
+{
+	ill_repairs++;
+	errmsg_set(em, "never well");
+	return SINK_FAILED;
+}
+
+static void
+ill_close(struct sink *s UNUSED)
+{
+}
+
+static int
+open_ill_room(void **state UNUSED)
+{
+	static const struct sink_ops ops = {
+	    .kind = "ill", .repair = ill_repair, .close = ill_close};
+	static struct sink ill = {&ops};
+	struct sink *sinks[2];
+	struct errmsg em = {""};
+
+	room_open(&room, "away_limit = 36s"); /* a heartbeat in 12 s */
+	ill_repairs = 0;
+	sinks[0] = room.sink;
+	sinks[1] = &ill;
+	room.sink = NULL;
+	room.writer = writer_new(room.base, room.store, room.config, sinks, 2, NULL, NULL, &em);
+	assert_non_null(room.writer);
+	return 0;
+}
+
+static bool
+alive_is_not(void *arg)
+{
+	return strcmp(room_map(&room, ":alive:"), arg) != 0;
+}
+
+static void
+a_map_that_fails_does_not_stop_the_heart_of_the_other(void **state UNUSED)
+{
+	struct writer_status status;
+	char alive[32];
+
+	room_flush(&room);
+	snprintf(alive, sizeof(alive), "%s", room_map(&room, ":alive:"));
+	room_run(&room, alive_is_not, alive);
+	assert_int_equal(ill_repairs, 2); /* at once and after 5 s; the next is due after 15 s */
+	room_flush(&room);
+	writer_status(room.writer, &status);
+	assert_int_equal(status.alive_until, atol(room_map(&room, ":alive:")));
+	assert_int_equal(status.commits, 2); /* the first repair, and the heartbeat */
+	assert_true(writer_imported(room.writer));
+	assert_false(writer_in_step(room.writer));
+}
+
 static int
 open_small_room(void **state UNUSED)
 {
@@ -468,6 +529,8 @@ main(void)
 	    ROOM(the_end_comes_after_all_that_was_asked_for),
 	    ROOM(a_requirement_that_only_the_map_knows_is_imported),
 	    ROOM(a_save_that_did_not_see_the_live_policy_is_refused),
+	    cmocka_unit_test_setup_teardown(
+		a_map_that_fails_does_not_stop_the_heart_of_the_other, open_ill_room, close_room),
 	    cmocka_unit_test_setup_teardown(
 		what_a_full_store_cannot_keep_is_not_pushed, open_small_room, close_room)};
 
