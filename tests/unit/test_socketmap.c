@@ -21,6 +21,19 @@ static struct socketmap *server;
 static int silent = -1; /* a DNS server that never answers */
 static int mta = -1;    /* where nudges go */
 
+static struct socketmap *
+open_server(const struct config_sockets *sockets, struct errmsg *em)
+{
+	struct socketmap_parts parts = {.base = room.base,
+	    .resolver = room.resolver,
+	    .writer = room.writer,
+	    .store = room.store,
+	    .held = room.held,
+	    .nudge = room.nudge};
+
+	return socketmap_new(&parts, sockets, em);
+}
+
 static int
 open_room(void **state UNUSED)
 {
@@ -40,16 +53,7 @@ open_room(void **state UNUSED)
 	room_start_resolver(&room);
 	room_save(&room, "good.example", room_enforce("*.good.example"));
 	room_save(&room, "none.example", room_none());
-	{
-		struct socketmap_parts parts = {.base = room.base,
-		    .resolver = room.resolver,
-		    .writer = room.writer,
-		    .store = room.store,
-		    .held = room.held,
-		    .nudge = room.nudge};
-
-		server = socketmap_new(&parts, &room.config->socketmap, &em);
-	}
+	server = open_server(&room.config->socketmap, &em);
 	if (server == NULL)
 		fail_msg("%s", em.text);
 	return 0;
@@ -325,33 +329,85 @@ a_client_that_never_reads_is_not_served_without_bound(void **state UNUSED)
 	close(other);
 }
 
-static void
-connections_beyond_the_limit_wait_and_come_in_later(void **state UNUSED)
+enum { MOST = 2000 }; /* connections of the server */
+
+static bool
+can_open(size_t n)
 {
-	enum { N = 2050 };
-	static int fd[N];
 	struct rlimit limit;
-	size_t n;
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < 2 * N + 100)
-		skip();
-	for (n = 0; n < N; n++) {
-		fd[n] = room_connect(room.socketmap);
+	return limit.rlim_cur >= 2 * n + 100;
+}
+
+static void
+connect_many(const char *path, int *fd, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		fd[i] = room_connect(path);
 		room_turn(&room);
 	}
-	ask(fd[N - 1], "mtastsq good.example");
-	for (int i = 0; i < 50; i++)
-		room_turn(&room);
-	assert_int_equal(recv(fd[N - 1], &n, 1, MSG_DONTWAIT), -1);
-	ask(fd[0], "mtastsq good.example");
-	expect(fd[0], "OK enforce");
-	for (n = 0; n < N - 1; n++)
-		close(fd[n]);
-	expect(fd[N - 1], "OK enforce");
-	close(fd[N - 1]);
+}
+
+static bool
+is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void
+beyond_the_limit_who_was_idle_longest_goes(void **state UNUSED)
+{
+	static int fd[MOST], late;
+
+	if (!can_open(MOST + 1))
+		skip();
+	connect_many(room.socketmap, fd, MOST - 1);
+	ask(fd[0], "mtastsq slow.example"); /* waits for its answer */
+	ask(fd[1], "mtastsq good.example"); /* had one just now */
+	expect(fd[1], "OK enforce");
+	late = room_connect(room.socketmap);
+	ask(late, "mtastsq good.example");
+	expect(late, "OK enforce");
+	assert_true(is_closed(fd[2]));
+	assert_false(is_closed(fd[1]));
+	assert_false(is_closed(fd[3]));
+	expect(fd[0], "OK wait");
+	for (size_t i = 0; i < MOST - 1; i++)
+		close(fd[i]);
+	close(late);
+}
+
+static void
+a_crowded_socket_takes_no_place_from_the_other(void **state UNUSED)
+{
+	static int crowd[MOST];
+	char second[128];
+	char *paths[2] = {room.config->socketmap.listen.item[0], second};
+	struct config_sockets sockets = room.config->socketmap;
+	struct errmsg em = {""};
+	int quiet;
+
+	if (!can_open(MOST + 1))
+		skip();
+	snprintf(second, sizeof(second), "unix:%s/second.sock", room.dir);
+	sockets.listen = (struct config_list){2, paths};
+	socketmap_free(&server);
+	server = open_server(&sockets, &em);
+	assert_non_null(server);
+	quiet = room_connect(room.socketmap); /* idle longest of all */
+	room_turn(&room);
+	connect_many(second + 5, crowd, MOST);
+	assert_true(is_closed(crowd[0]));
+	ask(quiet, "mtastsq good.example");
+	expect(quiet, "OK enforce");
+	for (size_t i = 0; i < MOST; i++)
+		close(crowd[i]);
+	close(quiet);
 }
 
 int
@@ -369,7 +425,8 @@ main(void)
 	    ROOM(a_client_that_goes_while_it_waits_is_forgotten),
 	    ROOM(what_is_no_netstring_costs_the_connection),
 	    ROOM(a_client_that_never_reads_is_not_served_without_bound),
-	    ROOM(connections_beyond_the_limit_wait_and_come_in_later)};
+	    ROOM(beyond_the_limit_who_was_idle_longest_goes),
+	    ROOM(a_crowded_socket_takes_no_place_from_the_other)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
