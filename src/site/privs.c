@@ -24,6 +24,12 @@ find_user(const char *user, struct errmsg *em)
 }
 
 bool
+privs_user_exists(const char *user, struct errmsg *em)
+{
+	return find_user(user, em) != NULL;
+}
+
+bool
 privs_drop(const char *user, struct errmsg *em)
 {
 	struct passwd *pw;

@@ -10,6 +10,9 @@
 /* Becomes user with its own groups, for good. Nothing to do unless root. False with a reason. */
 MUST_USE bool privs_drop(const char *user, struct errmsg *em);
 
+/* False with a reason, and the remedy. */
+MUST_USE bool privs_user_exists(const char *user, struct errmsg *em);
+
 /*
  * As root: makes dir, and its parents with mode 755, owned by user:group (NULL: the user's own)
  * with this mode. One that exists is given these when it is the user's already, or holds nothing
