@@ -11,8 +11,9 @@ enum {
 	WALK_BATCH = 1000,
 	LONG_MX = 32,          /* MX patterns; fewer are read again as fast */
 	PATTERNS_MAX = 500000, /* of the policies kept, some 50 bytes each */
-	OVERRIDE_GOOD_S =
-	    7 * 86400 /* of the `none` of a disabled domain; renewed with half of it left */
+	/* of the `none` of a disabled domain, at least; the next save, repair or live lookup of it
+	 * renews it */
+	OVERRIDE_GOOD_S = 7 * 86400
 };
 
 struct requirement

@@ -30,6 +30,7 @@ enum write_kind {
 	WRITE_TOUCH,
 	WRITE_FORGET,
 	WRITE_REPUSH,
+	WRITE_OVERRIDE, /* the configuration says something else of the domain than before */
 	WRITE_REPAIR,
 	WRITE_FLUSH,
 	WRITE_CONFIGURE,
@@ -442,8 +443,11 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
     struct requirement *before, struct requirement *after)
 {
 	const struct entry *old = write->was_known ? &write->old : NULL;
-	/* The MTA missed it there: whatever the map should hold of it is put again. */
-	bool nothing_there = old == NULL || write->kind == WRITE_REPUSH;
+	/* The MTA missed it there: whatever the map should hold of it is put again. So is what an
+	 * override has hidden until now. */
+	bool nothing_there =
+	    old == NULL || write->kind == WRITE_REPUSH ||
+	    (write->kind == WRITE_OVERRIDE && !config_disabled(w->truth.config, write->domain));
 
 	if (write->domain[0] == '\0' || write->kind == WRITE_TOUCH || write->result.refused)
 		return false;
@@ -495,25 +499,66 @@ push(struct writer *w, struct write_list *batch)
 	return all;
 }
 
+/* Adds those of a that b does not have. */
+static size_t
+add_overrides(
+    struct writer *w, const struct config *a, const struct config *b, struct write_list *to)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->disabled.n; i++) {
+		struct write *write;
+
+		if (config_disabled(b, a->disabled.item[i]))
+			continue;
+		write = write_new(WRITE_OVERRIDE, a->disabled.item[i], NULL, NULL);
+		write->was_known =
+		    store_get(w->truth.store, write->domain, &write->old, NULL) == STORE_OK;
+		TAILQ_INSERT_TAIL(to, write, link);
+		n++;
+	}
+	return n;
+}
+
+/* Only what differs is pushed, as all new domains wait meanwhile. */
+static void
+push_config(struct writer *w, const struct config *was)
+{
+	struct write_list changed = TAILQ_HEAD_INITIALIZER(changed);
+	struct write *write;
+	size_t n = add_overrides(w, was, w->truth.config, &changed);
+
+	n += add_overrides(w, w->truth.config, was, &changed);
+	if (n <= BATCH_MAX) {
+		(void)push(w, &changed);
+	} else {
+		schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */
+		repair_all(w, false);
+	}
+	while ((write = TAILQ_FIRST(&changed)) != NULL) {
+		TAILQ_REMOVE(&changed, write, link);
+		entry_clear(&write->old);
+		free(write);
+	}
+}
+
 static void
 configure(struct writer *w, struct write_list *batch)
 {
+	const struct config *was = w->truth.config;
 	struct write *write;
-	bool changed = false;
+	bool asked = false;
 
 	TAILQ_FOREACH(write, batch, link)
 	{
-		if (write->kind == WRITE_CONFIGURE) {
+		if (write->kind == WRITE_CONFIGURE)
 			w->truth.config = write->config;
-			changed = true;
-		}
-		if (write->kind == WRITE_REPAIR)
-			changed = true;
+		asked = asked || write->kind == WRITE_REPAIR;
 	}
-	if (!changed)
-		return;
-	schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */
-	repair_all(w, false);
+	if (w->truth.config != was)
+		push_config(w, was);
+	if (asked)
+		repair_all(w, false);
 }
 
 /* The maps have followed. What cannot be dropped now is found by the schedule. */

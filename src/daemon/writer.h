@@ -71,8 +71,10 @@ void writer_repair(struct writer *w, writer_cb *cb, void *arg);
 /* Calls back with the next commit, which comes behind the first repair, however that ended. */
 void writer_flush(struct writer *w, writer_cb *cb, void *arg);
 
-/* A new configuration: overrides, observe mode and away limit are pushed. The old one may be freed
- * once cb has run. */
+/*
+ * A new configuration: the overrides that differ, observe mode and away limit are pushed. The old
+ * one may be freed once cb has run.
+ */
 void writer_configure(struct writer *w, const struct config *config, writer_cb *cb, void *arg);
 
 /* True while the maps agree with the store; any thread. */

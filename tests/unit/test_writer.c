@@ -23,7 +23,7 @@ struct watched {
 	struct sink *real;
 	_Atomic(const char *) expect; /* a domain that must be in the store by then */
 	atomic_bool seen, fails;      /* the writer's thread calls the sink */
-	atomic_uint commits;
+	atomic_uint commits, repairs;
 };
 
 static struct watched watched;
@@ -68,6 +68,7 @@ static enum sink_result
 w_repair(struct sink *s UNUSED, const struct sink_truth *truth, const struct sink_state *state,
     struct errmsg *em)
 {
+	watched.repairs++;
 	if (!watched.fails)
 		return watched.real->ops->repair(watched.real, truth, state, em);
 	errmsg_set(em, "told to fail");
@@ -91,7 +92,7 @@ open_room(void **state UNUSED)
 	watched.real = room.sink;
 	watched.expect = NULL;
 	watched.seen = watched.fails = false;
-	watched.commits = 0;
+	watched.commits = watched.repairs = 0;
 	room.sink = &watched.sink;
 	room_start_writer(&room);
 	return 0;
@@ -341,10 +342,11 @@ a_touch_is_saved_once_an_hour_and_changes_no_map(void **state UNUSED)
 }
 
 static void
-a_new_configuration_is_pushed_whole(void **state UNUSED)
+a_new_configuration_is_pushed_and_nothing_else_looked_at(void **state UNUSED)
 {
 	struct answers a = {.want = 1};
 	struct config *old = room.config;
+	unsigned repairs = watched.repairs;
 
 	room_save(&room, "i.example", room_enforce("mx.i.example"));
 	room.config = room_config(&room,
@@ -358,6 +360,33 @@ a_new_configuration_is_pushed_whole(void **state UNUSED)
 	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
 	room_save(&room, "i.example", room_enforce("mx2.i.example"));
 	assert_memory_equal(room_map(&room, "i.example"), "none ", 5); /* the override stays */
+	old = room.config;
+	room.config = room_config(&room, "domain \"other.example\" { policy = disable }");
+	writer_configure(room.writer, room.config, on_answer, &a);
+	a.want = 2;
+	room_run(&room, all_answered, &a);
+	config_free(&old);
+	assert_int_equal(a.pushed, 2);
+	assert_string_equal(room_map(&room, ":ready:"), "yes");
+	assert_memory_equal(room_map(&room, "i.example"), "enforce ", 8);
+	assert_string_equal(room_map(&room, "i.example:mx2.i.example"), "mx");
+	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
+	assert_memory_equal(room_map(&room, "other.example"), "none ", 5);
+	assert_int_equal(watched.repairs, repairs); /* nobody waits for that */
+}
+
+static void
+repairs_asked_for_together_are_done_as_one(void **state UNUSED)
+{
+	struct answers a = {.want = 501};
+	unsigned repairs = watched.repairs;
+
+	save("pace.example", room_none(), &a); /* the next ones gather behind it */
+	save("pace2.example", room_none(), &a);
+	for (int i = 0; i < 499; i++)
+		writer_repair(room.writer, on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_in_range(watched.repairs, repairs + 1, repairs + 2);
 }
 
 static void
@@ -525,7 +554,8 @@ main(void)
 	    ROOM(what_is_forgotten_while_the_map_fails_is_not_imported_again),
 	    ROOM(a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask),
 	    ROOM(a_touch_is_saved_once_an_hour_and_changes_no_map),
-	    ROOM(a_new_configuration_is_pushed_whole),
+	    ROOM(a_new_configuration_is_pushed_and_nothing_else_looked_at),
+	    ROOM(repairs_asked_for_together_are_done_as_one),
 	    ROOM(the_end_comes_after_all_that_was_asked_for),
 	    ROOM(a_requirement_that_only_the_map_knows_is_imported),
 	    ROOM(a_save_that_did_not_see_the_live_policy_is_refused),
