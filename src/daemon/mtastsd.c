@@ -19,6 +19,7 @@
 #include "maps/bdb.h"
 #include "site/notify.h"
 #include "site/privs.h"
+#include "site/sock.h"
 #include "util/log.h"
 
 enum {
@@ -211,17 +212,23 @@ own_parent(const char *path, const char *user, const char *group, mode_t mode, s
 static bool
 own_socket_dirs(const struct config *c, const struct config_sockets *s, struct errmsg *em)
 {
-	for (size_t i = 0; i < s->listen.n; i++)
-		if (strncmp(s->listen.item[i], "unix:" RUNDIR "/mtasts/",
-			sizeof("unix:" RUNDIR "/mtasts/") - 1) == 0 &&
-		    !own_parent(s->listen.item[i] + 5, c->user, NULL, 0755, em))
+	static const char ours[] = RUNDIR "/mtasts/";
+	struct sock_address a;
+
+	for (size_t i = 0; i < s->listen.n; i++) {
+		const char *path =
+		    sock_parse(s->listen.item[i], &a, em) ? sock_unix_path(&a) : NULL;
+
+		if (path != NULL && strncmp(path, ours, sizeof(ours) - 1) == 0 &&
+		    !own_parent(path, c->user, NULL, 0755, em))
 			return false;
+	}
 	return true;
 }
 
 /*
  * As root: the directories that the user will need. The group of the map's own directory is root,
- * so that other local users can neither read nor lock the map; its sticky group bit hands that
+ * so that other local users can neither read nor lock the map; its set-group-ID bit hands that
  * group on, also to a file that has to be made again when we are root no more.
  */
 static bool

@@ -23,10 +23,12 @@ static const int delays_s[] = {0, 2, 15, 60};
 
 enum { TRIES = sizeof(delays_s) / sizeof(delays_s[0]) };
 
+enum { GREETED, HELLO, STARTED, QUITTING }; /* which reply is next in a session */
+
 struct nudged {
 	char domain[DOMAIN_MAX + 1]; /* first: daemon/tree.h */
 	TAILQ_ENTRY(nudged) link;
-	time_t settled;
+	time_t settled; /* clock_s() */
 	size_t tries;
 };
 TAILQ_HEAD(nudged_list, nudged);
@@ -43,8 +45,18 @@ struct nudge {
 	struct event *tick;
 	struct bufferevent *session; /* one in flight */
 	char command[DOMAIN_MAX + 16];
-	int step; /* replies seen in this session */
+	int step; /* the next reply */
 };
+
+/* A clock that is never set: delays are kept, and no minute comes twice. */
+static time_t
+clock_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
 
 static void
 forget(struct nudge *n, struct nudged *d)
@@ -89,14 +101,17 @@ on_reply(struct nudge *n, const char *line)
 		return;
 	}
 	switch (n->step++) {
-	case 0:
+	case GREETED:
 		evbuffer_add_printf(bufferevent_get_output(n->session), "EHLO localhost\r\n");
 		break;
-	case 1:
+	case HELLO:
 		evbuffer_add_printf(bufferevent_get_output(n->session), "%s\r\n", n->command);
 		break;
-	default:
+	case STARTED:
 		log_line(LOG_INFO, "nudge=\"%s\" reply=\"%s\"", n->command, line);
+		evbuffer_add_printf(bufferevent_get_output(n->session), "QUIT\r\n");
+		break;
+	default:
 		session_end(n);
 	}
 }
@@ -124,9 +139,11 @@ on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 	struct nudge *n = arg;
 
 	if (what & (BEV_EVENT_ERROR | BEV_EVENT_EOF | BEV_EVENT_TIMEOUT)) {
-		log_line(LOG_NOTICE, "nudge=\"%s\" failed: the MTA %s; its own queue runs will do",
-		    n->command,
-		    what & BEV_EVENT_TIMEOUT ? "did not answer" : "closed the connection");
+		if (n->step < QUITTING)
+			log_line(LOG_NOTICE,
+			    "nudge=\"%s\" failed: the MTA %s; its own queue runs will do",
+			    n->command,
+			    what & BEV_EVENT_TIMEOUT ? "did not answer" : "closed the connection");
 		session_end(n);
 	}
 }
@@ -136,7 +153,7 @@ session_begin(struct nudge *n)
 {
 	struct timeval limit = {.tv_sec = SESSION_MAX_S};
 
-	n->step = 0;
+	n->step = GREETED;
 	n->session = bufferevent_socket_new(n->base, -1, BEV_OPT_CLOSE_ON_FREE);
 	if (n->session == NULL)
 		return;
@@ -167,7 +184,7 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
 	struct nudge *n = arg;
 	struct nudged *d, *first = NULL;
-	time_t now = time(NULL);
+	time_t now = clock_s();
 	size_t n_due = 0;
 
 	if (n->minute != now / 60) {
@@ -204,7 +221,7 @@ nudge_domain(struct nudge *n, const char *domain)
 	if (d == NULL)
 		return;
 	memcpy(d->domain, domain, strlen(domain) + 1);
-	d->settled = time(NULL);
+	d->settled = clock_s();
 	(void)tree_insert(&n->tree, d);
 	TAILQ_INSERT_TAIL(&n->list, d, link);
 	n->n++;
@@ -218,15 +235,6 @@ nudge_queue(struct nudge *n)
 		return;
 	n->whole = true;
 	event_active(n->tick, EV_TIMEOUT, 0);
-}
-
-void
-nudge_stop(struct nudge *n, const char *domain)
-{
-	struct nudged *d = tree_find(&n->tree, domain);
-
-	if (d != NULL)
-		forget(n, d);
 }
 
 struct nudge *

@@ -21,15 +21,11 @@ void nudge_free(struct nudge **n); /* NULL-safe */
 
 /*
  * Runs the queue for a domain: now, and after 2, 15 and 60 s, since a message may be locked or not
- * yet in the queue at first. When several domains wait for their turn, one
- * run of the whole queue (ETRN #mqueue) does for all.
+ * yet in the queue at first, and an MTA that finds its answer in the map does not tell us. When
+ * several domains wait for their turn, one run of the whole queue (ETRN #mqueue) does for all.
  */
 void nudge_domain(struct nudge *n, const char *domain);
 
 /* Runs the whole queue once: mail may wait from a time when nobody was there to settle it. */
 void nudge_queue(struct nudge *n);
-
-/* The MTA has seen the answer: no further runs for this domain. */
-void nudge_stop(struct nudge *n, const char *domain);
-
 #endif

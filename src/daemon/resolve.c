@@ -33,10 +33,11 @@ struct job {
 	struct resolver *resolver;
 	struct wait_list waits;
 	struct timespec began;
-	bool background, running, fetch, repaired;
-	bool saving;  /* the writer has it: the store may say what the maps do not yet */
-	bool changed; /* the MTA's requirement: its kind or its MX patterns */
-	bool held;    /* stored as undecided: mail waits, perhaps since before a restart */
+	bool background, running, fetch;
+	bool compared; /* with the maps: what they know of it, the store has */
+	bool saving;   /* the writer has it: the store may say what the maps do not yet */
+	bool changed;  /* the MTA's requirement: its kind or its MX patterns */
+	bool held;     /* stored as undecided: mail waits, perhaps since before a restart */
 	enum verdict was;
 	struct evidence evidence;
 	struct entry next;
@@ -159,11 +160,44 @@ job_finish(struct job *job, const struct resolution *res)
 }
 
 static void
+job_end_undecided(struct job *job, const char *why)
+{
+	struct resolution res = {VERDICT_UNDECIDED, false};
+
+	job->why = why;
+	job_finish(job, &res);
+}
+
+/* We are stopping: what the parts say now is about us, not about the domain, and must not be
+ * judged. */
+static void
+job_abandon(struct job *job)
+{
+	job_end_undecided(job, "mtastsd is stopping");
+}
+
+/* What was seen before is old, or was seen without a policy that the store has now. */
+static void
+look_again(struct job *job)
+{
+	if (job->resolver->stopping)
+		job_abandon(job);
+	else
+		look_at_txt(job);
+}
+
+static void
 on_written(const struct writer_result *result, void *arg)
 {
 	struct job *job = arg;
 	struct resolution res = {entry_verdict(&job->next, time(NULL)), result->pushed};
 
+	if (result->refused) {
+		job->saving = false;
+		entry_clear(&job->next);
+		look_again(job);
+		return;
+	}
 	/* What could not be stored is no settled enforce: mail waits. A none needs no disk to be
 	 * true. */
 	if (!result->stored && res.verdict == VERDICT_ENFORCE)
@@ -212,23 +246,6 @@ fetch_more(struct resolver *r)
 	}
 }
 
-static void
-job_end_undecided(struct job *job, const char *why)
-{
-	struct resolution res = {VERDICT_UNDECIDED, false};
-
-	job->why = why;
-	job_finish(job, &res);
-}
-
-/* We are stopping: what the parts say now is about us, not about the domain, and must not be
- * judged. */
-static void
-job_abandon(struct job *job)
-{
-	job_end_undecided(job, "mtastsd is stopping");
-}
-
 /*
  * Its place goes to the next: most domains have no record, and must not wait for a minute behind
  * thousands of policy hosts that do not answer.
@@ -249,14 +266,35 @@ fetch(struct job *job)
 }
 
 static void
-on_repaired(const struct writer_result *result UNUSED, void *arg)
+on_compared(const struct writer_result *result, void *arg)
 {
 	struct job *job = arg;
 
-	if (job->resolver->stopping)
-		job_abandon(job);
+	job->compared = result->imported;
+	if (job->compared)
+		look_again(job);
 	else
-		look_at_txt(job);
+		job_end_undecided(job, "the map may know a policy, and is behind");
+}
+
+/*
+ * The map may still know a requirement that the store lost: it is taken over before anything weaker
+ * is written. False: it has been.
+ */
+static bool
+compare_first(struct job *job, enum store_result rc)
+{
+	struct writer *w = job->resolver->parts.writer;
+
+	if (job->compared)
+		return false;
+	if (rc == STORE_DAMAGED)
+		writer_repair(w, on_compared, job);
+	else if (rc == STORE_ABSENT && !writer_imported(w))
+		writer_flush(w, on_compared, job);
+	else
+		return false;
+	return true;
 }
 
 /* Asks the table with what has been seen so far. The entry is read afresh: it may have changed
@@ -281,13 +319,8 @@ judge(struct job *job)
 	}
 	job->was = entry_verdict(rc == STORE_OK ? &cached : NULL, now);
 	job->held = rc == STORE_OK && cached.state == ENTRY_UNDECIDED;
-	if (rc == STORE_DAMAGED && !job->repaired) {
-		/* The map may still know a requirement that the store lost: take it over before
-		 * anything weaker is written. */
-		job->repaired = true;
-		writer_repair(r->parts.writer, on_repaired, job);
+	if (compare_first(job, rc))
 		return;
-	}
 	if (job->fetch && rc == STORE_OK) {
 		cached.refetch = now;
 		cached.failure.retry = 0;
@@ -303,7 +336,8 @@ judge(struct job *job)
 		if (job->next.used == 0 || !job->background)
 			job->next.used = now - now % USED_STEP_S;
 		job->saving = true;
-		writer_save(r->parts.writer, job->domain, &job->next, on_written, job);
+		writer_save(r->parts.writer, job->domain, &job->next,
+		    rc == STORE_OK && entry_live(&cached, now), on_written, job);
 		break;
 	case DECIDE_KEEP:
 		job_kept(job, &cached);

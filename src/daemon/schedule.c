@@ -33,7 +33,7 @@ on_due(const char *domain, time_t due UNUSED, void *arg)
 	if (store_get(s->store, domain, &e, NULL) == STORE_OK && entry_forgettable(&e, now)) {
 		log_line(LOG_DEBUG, "domain=%s dropped: its time is over and nobody asks for it",
 		    domain);
-		writer_forget(s->writer, domain, NULL, NULL);
+		writer_drop(s->writer, domain);
 	} else {
 		(void)resolve_force(s->resolver, domain, RESOLVE_TXT, NULL, NULL);
 	}

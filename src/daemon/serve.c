@@ -18,12 +18,18 @@ enum {
 
 TAILQ_HEAD(session_list, session);
 
+struct listener {
+	struct evconnlistener *accepts;
+	struct serve *serve;
+	size_t n; /* sessions */
+};
+
 struct serve {
 	struct event_base *base;
 	size_t n_listeners, n;
 	bool full_logged;
 	struct event *resume;
-	struct evconnlistener **listener;
+	struct listener *listener;
 	const struct serve_ops *ops;
 	void *arg;
 	struct session_list sessions;
@@ -33,8 +39,8 @@ static void
 enable_all(struct serve *s, bool on)
 {
 	for (size_t i = 0; i < s->n_listeners; i++)
-		(void)(on ? evconnlistener_enable(s->listener[i])
-			  : evconnlistener_disable(s->listener[i]));
+		(void)(on ? evconnlistener_enable(s->listener[i].accepts)
+			  : evconnlistener_disable(s->listener[i].accepts));
 }
 
 static void
@@ -43,6 +49,7 @@ session_free(struct session *session)
 	struct serve *s = session->serve;
 
 	TAILQ_REMOVE(&s->sessions, session, link);
+	s->listener[session->listener].n--;
 	s->ops->closed(session);
 	bufferevent_free(session->bev);
 	free(session);
@@ -70,10 +77,16 @@ void
 session_resume(struct session *s)
 {
 	const struct serve_ops *ops = s->serve->ops;
+	struct session_list *list = &s->serve->sessions;
 	enum session_result rc = SESSION_TOOK;
 
-	while (rc == SESSION_TOOK && !s->busy && may_answer(s))
+	while (rc == SESSION_TOOK && !s->busy && may_answer(s)) {
 		rc = ops->take(s);
+		if (rc == SESSION_TOOK) {
+			TAILQ_REMOVE(list, s, link);
+			TAILQ_INSERT_TAIL(list, s, link);
+		}
+	}
 	if (rc == SESSION_MORE &&
 	    evbuffer_get_length(bufferevent_get_input(s->bev)) >= ops->request_max)
 		rc = SESSION_BAD;
@@ -103,15 +116,39 @@ on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 	}
 }
 
-static void
-session_begin(struct serve *s, struct bufferevent *bev)
+/* Room for the next: who opens thousands of connections and asks nothing keeps nobody out. */
+static bool
+close_idlest(struct serve *s)
 {
+	struct session *session;
+	size_t most = 0;
+
+	for (size_t i = 1; i < s->n_listeners; i++)
+		if (s->listener[i].n > s->listener[most].n)
+			most = i;
+	TAILQ_FOREACH(session, &s->sessions, link)
+	{
+		if (session->listener == most && !session->busy && all_read(session) &&
+		    TAILQ_NEXT(session, link) != NULL) { /* the last one has just come */
+			session_free(session);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+session_begin(struct listener *listener, struct bufferevent *bev)
+{
+	struct serve *s = listener->serve;
 	struct session *session = calloc(1, s->ops->size);
 	struct timeval patience = {.tv_sec = UNREAD_S};
 
 	if (session == NULL)
 		abort();
 	session->serve = s;
+	session->listener = (size_t)(listener - s->listener);
+	listener->n++;
 	session->bev = bev;
 	TAILQ_INSERT_TAIL(&s->sessions, session, link);
 	s->n++;
@@ -126,25 +163,27 @@ session_begin(struct serve *s, struct bufferevent *bev)
 }
 
 static void
-on_accept(struct evconnlistener *listener UNUSED, evutil_socket_t fd, struct sockaddr *sa UNUSED,
+on_accept(struct evconnlistener *accepts UNUSED, evutil_socket_t fd, struct sockaddr *sa UNUSED,
     int len UNUSED, void *arg)
 {
-	struct serve *s = arg;
+	struct listener *listener = arg;
+	struct serve *s = listener->serve;
 	struct bufferevent *bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
 
 	if (bev == NULL) {
 		close(fd);
 		return;
 	}
-	session_begin(s, bev);
+	session_begin(listener, bev);
 	if (s->n < s->ops->sessions_max)
 		return;
 	if (!s->full_logged)
 		log_line(LOG_WARNING,
-		    "%s: %zu connections at once, the most allowed; further ones wait",
+		    "%s: %zu connections at once, the most allowed; idle ones are closed, further ones wait",
 		    s->ops->name, s->n);
 	s->full_logged = true;
-	enable_all(s, false);
+	if (!close_idlest(s))
+		enable_all(s, false);
 }
 
 static void
@@ -158,9 +197,9 @@ on_resume(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* Out of descriptors, most likely: the listener would report it again and again without a pause. */
 static void
-on_accept_error(struct evconnlistener *listener UNUSED, void *arg)
+on_accept_error(struct evconnlistener *accepts UNUSED, void *arg)
 {
-	struct serve *s = arg;
+	struct serve *s = ((struct listener *)arg)->serve;
 	struct timeval pause = {.tv_sec = PAUSE_S};
 
 	log_line(LOG_ERR, "cannot accept a connection: %s; trying again in %d s", strerror(errno),
@@ -173,18 +212,20 @@ static bool
 listen_on(struct serve *s, const struct config_sockets *sockets, size_t i, struct errmsg *em)
 {
 	const char *text = sockets->listen.item[i];
+	struct listener *listener = &s->listener[i];
 	int fd = sock_listen(text, sockets->mode, sockets->owner, sockets->group, em);
 
 	if (fd < 0)
 		return false;
-	s->listener[i] = evconnlistener_new(
-	    s->base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (s->listener[i] == NULL) {
+	listener->serve = s;
+	listener->accepts = evconnlistener_new(
+	    s->base, on_accept, listener, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (listener->accepts == NULL) {
 		errmsg_set(em, "%s: out of memory", text);
 		close(fd);
 		return false;
 	}
-	evconnlistener_set_error_cb(s->listener[i], on_accept_error);
+	evconnlistener_set_error_cb(listener->accepts, on_accept_error);
 	s->n_listeners = i + 1;
 	return true;
 }
@@ -229,7 +270,7 @@ serve_free(struct serve **serve)
 		session_free(session);
 	}
 	for (size_t i = 0; s->listener != NULL && i < s->n_listeners; i++)
-		evconnlistener_free(s->listener[i]);
+		evconnlistener_free(s->listener[i].accepts);
 	if (s->resume != NULL)
 		event_free(s->resume);
 	free(s->listener);

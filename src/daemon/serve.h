@@ -16,8 +16,9 @@ struct serve;
 /* A connection. Each server embeds it first in its own struct; but for `busy` it belongs to
  * serve.c. */
 struct session {
-	TAILQ_ENTRY(session) link;
+	TAILQ_ENTRY(session) link; /* the one whose last request is oldest comes first */
 	struct serve *serve;
+	size_t listener;         /* the socket that it came by */
 	struct bufferevent *bev; /* requests in its input, answers to its output */
 	bool busy;               /* a request waits for its answer: set and cleared by the server */
 	bool eof;                /* the client asks no more, but may wait for answers */
@@ -30,10 +31,12 @@ enum session_result {
 };
 
 struct serve_ops {
-	const char *name;    /* for the log */
-	size_t size;         /* of the server's own struct, which is zeroed */
-	size_t sessions_max; /* the next ones wait in the kernel's queue */
-	size_t request_max;  /* bytes; an input as long as this without a whole request is bad */
+	const char *name; /* for the log */
+	size_t size;      /* of the server's own struct, which is zeroed */
+	/* When there are so many, the one idle longest goes, of the socket that has most of them;
+	 * while none is idle, further ones wait in the kernel's queue. */
+	size_t sessions_max;
+	size_t request_max; /* bytes; an input as long as this without a whole request is bad */
 	bool (*opened)(struct session *s, void *arg); /* false: out of memory */
 	enum session_result (*take)(struct session *s);
 	/* frees what the server's own struct holds; also after a false opened() */

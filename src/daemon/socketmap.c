@@ -90,15 +90,17 @@ on_repushed(const struct writer_result *result, void *arg)
 	free(r);
 }
 
-/* The MTA asks although the maps should say it: evicted, raced, or damaged. Put it there again, and
- * have the MTA come back. */
+/* The MTA asks although the maps should say it: evicted, raced, or damaged. Put it there again; and
+ * have the MTA come back for what our answer defers. */
 static void
-repush(struct conn *c)
+repush(struct conn *c, bool deferred)
 {
-	struct repush *r = malloc(sizeof(*r));
+	struct repush *r = deferred ? malloc(sizeof(*r)) : NULL;
 
-	if (r == NULL)
+	if (r == NULL) {
+		(void)writer_repush(c->server->parts.writer, c->domain, NULL, NULL);
 		return;
+	}
 	r->nudge = c->server->parts.nudge;
 	memcpy(r->domain, c->domain, sizeof(r->domain));
 	if (!writer_repush(c->server->parts.writer, c->domain, on_repushed, r))
@@ -125,7 +127,6 @@ reply_resolution(struct conn *c, const struct resolution *res)
 		break;
 	case VERDICT_NONE:
 	case VERDICT_TESTING:
-		nudge_stop(c->server->parts.nudge, c->domain);
 		reply(c, sts ? "NOTFOUND " : "OK none");
 		break;
 	case VERDICT_ENFORCE:
@@ -178,7 +179,7 @@ look_up(struct conn *c)
 	if (c->wait == NULL) {
 		reply_resolution(c, &now);
 		if (now.pushed && c->map == MAP_MTASTSQ)
-			repush(c);
+			repush(c, now.verdict == VERDICT_ENFORCE);
 		return;
 	}
 	left = (c->in_vain ? LIVE_AGAIN_MS : LIVE_WAIT_MS) -

@@ -1,14 +1,19 @@
 #include "daemon/truth.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "daemon/tree.h"
 #include "util/log.h"
 
 enum {
 	IMPORT_BATCH = 1000, /* entries of one store commit */
 	WALK_BATCH = 1000,
-	OVERRIDE_GOOD_S =
-	    7 * 86400 /* of the `none` of a disabled domain; renewed with half of it left */
+	LONG_MX = 32,          /* MX patterns; fewer are read again as fast */
+	PATTERNS_MAX = 500000, /* of the policies kept, some 50 bytes each */
+	/* of the `none` of a disabled domain, at least; the next save, repair or live lookup of it
+	 * renews it */
+	OVERRIDE_GOOD_S = 7 * 86400
 };
 
 struct requirement
@@ -25,16 +30,73 @@ truth_requirement(const struct truth *t, const char *domain, const struct entry 
 	return r;
 }
 
+/*
+ * A repair asks once for each MX pattern in the map, in any order: a policy of thousands would be
+ * read, and decoded whole, thousands of times.
+ */
+struct long_policy {
+	char domain[DOMAIN_MAX + 1]; /* first: daemon/tree.h */
+	SLIST_ENTRY(long_policy) link;
+	struct entry entry;
+};
+
+static void
+forget_long(struct truth *t)
+{
+	struct long_policy *p;
+
+	tree_clear(&t->longs);
+	while ((p = SLIST_FIRST(&t->long_list)) != NULL) {
+		SLIST_REMOVE_HEAD(&t->long_list, link);
+		entry_clear(&p->entry);
+		free(p);
+	}
+	t->n_patterns = 0;
+}
+
+/* Takes the entry of the last lookup over. */
+static const struct entry *
+keep_long(struct truth *t, const char *domain)
+{
+	struct long_policy *p = malloc(sizeof(*p));
+
+	if (p == NULL)
+		return &t->entry;
+	if (t->n_patterns > PATTERNS_MAX)
+		forget_long(t);
+	memcpy(p->domain, domain, strlen(domain) + 1);
+	p->entry = t->entry;
+	t->entry = (struct entry){0};
+	t->n_patterns += p->entry.policy->n_mx;
+	SLIST_INSERT_HEAD(&t->long_list, p, link);
+	(void)tree_insert(&t->longs, p);
+	return &p->entry;
+}
+
+/* NULL: not known. */
+static const struct entry *
+find_entry(struct truth *t, const char *domain)
+{
+	const struct long_policy *p = tree_find(&t->longs, domain);
+
+	if (p != NULL)
+		return &p->entry;
+	entry_clear(&t->entry);
+	if (store_get(t->store, domain, &t->entry, NULL) != STORE_OK)
+		return NULL;
+	if (t->entry.policy != NULL && t->entry.policy->n_mx >= LONG_MX)
+		return keep_long(t, domain);
+	return &t->entry;
+}
+
 static bool
 lookup(const char *domain, struct requirement *r, void *arg)
 {
 	struct truth *t = arg;
-	bool known;
+	const struct entry *e = find_entry(t, domain);
 
-	entry_clear(&t->entry);
-	known = store_get(t->store, domain, &t->entry, NULL) == STORE_OK;
-	*r = truth_requirement(t, domain, known ? &t->entry : NULL, time(NULL));
-	return known || r->kind != REQUIRE_UNKNOWN;
+	*r = truth_requirement(t, domain, e, time(NULL));
+	return e != NULL || r->kind != REQUIRE_UNKNOWN;
 }
 
 /* ---- walking all of it ---- */
@@ -145,6 +207,7 @@ bool
 truth_end(struct truth *t, struct errmsg *em)
 {
 	entry_clear(&t->entry);
+	forget_long(t);
 	if (import_commit(t))
 		return true;
 	errmsg_set(em, "imported requirements are not in the store yet");

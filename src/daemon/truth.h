@@ -5,6 +5,8 @@
 #ifndef DAEMON_TRUTH_H
 #define DAEMON_TRUTH_H
 
+#include <sys/queue.h>
+
 #include "maps/sink.h"
 #include "policy/entry.h"
 #include "site/config.h"
@@ -17,6 +19,9 @@ struct truth {
 	struct store_txn *importing;
 	size_t imported;
 	struct entry entry; /* keeps what the last lookup's answer borrows from */
+	void *longs;        /* tree of long policies already read in this repair */
+	SLIST_HEAD(, long_policy) long_list;
+	size_t n_patterns; /* of those */
 };
 
 /* The site's override first, then the entry (NULL: none known). Borrows from e. */

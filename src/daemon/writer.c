@@ -17,9 +17,10 @@ enum {
 	VERIFY_S = 60,     /* the maps are looked at so often: mail waits for one that is damaged */
 	RETRY_MIN_S = 5,   /* after a map could not be written */
 	RETRY_MAX_S = 60,
-	USED_STEP_S = 3600, /* `used` is kept to the hour */
-	BATCH_MAX = 2000,   /* writes of one commit: the map stays locked for some 20 ms at most */
-	BATCH_KEYS = 8000   /* a policy of 64 KiB has as many MX patterns, each a key of the map */
+	FORGET_AGAIN_S = 60, /* what could not be forgotten at once */
+	USED_STEP_S = 3600,  /* `used` is kept to the hour */
+	BATCH_MAX = 2000,    /* writes of one commit: the map stays locked for some 20 ms at most */
+	BATCH_KEYS = 8000    /* a policy of 64 KiB has as many MX patterns, each a key of the map */
 };
 
 static const time_t never_away = 9999999999; /* :alive: of a site that never delivers unchecked */
@@ -29,7 +30,9 @@ enum write_kind {
 	WRITE_TOUCH,
 	WRITE_FORGET,
 	WRITE_REPUSH,
+	WRITE_OVERRIDE, /* the configuration says something else of the domain than before */
 	WRITE_REPAIR,
+	WRITE_FLUSH,
 	WRITE_CONFIGURE,
 	WRITE_KINDS
 };
@@ -40,9 +43,11 @@ struct write {
 	enum write_kind kind;
 	bool once;                   /* stands in a tree of writer.waiting */
 	struct entry entry;          /* SAVE */
+	bool over_live;              /* SAVE */
 	time_t used;                 /* TOUCH */
 	const struct config *config; /* CONFIGURE */
-	bool was_known;              /* an old entry was there, and old holds it */
+	bool was_there;              /* an old entry was, perhaps damaged */
+	bool was_known;              /* old holds it */
 	struct entry old;
 	struct writer_result result;
 	writer_cb *cb;
@@ -59,7 +64,6 @@ struct pushed_sink {
 };
 
 struct writer {
-	struct event_base *base;
 	struct event *completed;
 	void (*ready)(void *);
 	void *ready_arg;
@@ -78,9 +82,11 @@ struct writer {
 	size_t n_sinks;
 	struct sink_state state;
 	struct timespec last_commit;  /* monotonic */
+	unsigned long commits;        /* of maps, that went well */
+	time_t alive_until;           /* as the last of them wrote it */
 	time_t heartbeat, verify;     /* the next */
 	char store_error[ERRMSG_MAX]; /* logged last; empty: the last commit went well */
-	atomic_bool in_step, store_works;
+	atomic_bool in_step, imported, store_works;
 };
 
 /* ---- the loop's side ---- */
@@ -110,10 +116,12 @@ write_new(enum write_kind kind, const char *domain, writer_cb *cb, void *arg)
 }
 
 void
-writer_save(struct writer *w, const char *domain, const struct entry *e, writer_cb *cb, void *arg)
+writer_save(struct writer *w, const char *domain, const struct entry *e, bool over_live,
+    writer_cb *cb, void *arg)
 {
 	struct write *write = write_new(WRITE_SAVE, domain, cb, arg);
 
+	write->over_live = over_live;
 	if (!entry_copy(&write->entry, e))
 		abort();
 	enqueue(w, write);
@@ -147,6 +155,12 @@ writer_forget(struct writer *w, const char *domain, writer_cb *cb, void *arg)
 	enqueue(w, write_new(WRITE_FORGET, domain, cb, arg));
 }
 
+void
+writer_drop(struct writer *w, const char *domain)
+{
+	(void)enqueue_once(w, write_new(WRITE_FORGET, domain, NULL, NULL));
+}
+
 bool
 writer_repush(struct writer *w, const char *domain, writer_cb *cb, void *arg)
 {
@@ -157,6 +171,12 @@ void
 writer_repair(struct writer *w, writer_cb *cb, void *arg)
 {
 	enqueue(w, write_new(WRITE_REPAIR, NULL, cb, arg));
+}
+
+void
+writer_flush(struct writer *w, writer_cb *cb, void *arg)
+{
+	enqueue(w, write_new(WRITE_FLUSH, NULL, cb, arg));
 }
 
 void
@@ -172,6 +192,12 @@ bool
 writer_in_step(struct writer *w)
 {
 	return atomic_load(&w->in_step);
+}
+
+bool
+writer_imported(struct writer *w)
+{
+	return atomic_load(&w->imported);
 }
 
 bool
@@ -249,15 +275,19 @@ sink_succeeded(struct writer *w, struct pushed_sink *p)
 	for (size_t i = 0; i < w->n_sinks; i++)
 		all = all && w->sinks[i].in_step;
 	atomic_store(&w->in_step, all);
+	if (w->sinks[0].in_step)
+		atomic_store(&w->imported, true);
+	w->commits++;
+	w->alive_until = w->state.alive_until;
 	clock_gettime(CLOCK_MONOTONIC, &w->last_commit);
 }
 
 static void
-publish_status(struct writer *w, bool committed)
+publish_status(struct writer *w)
 {
 	pthread_mutex_lock(&w->lock);
-	w->status.commits += committed;
-	w->status.alive_until = w->state.alive_until;
+	w->status.commits = w->commits;
+	w->status.alive_until = w->alive_until;
 	w->status.n = w->n_sinks;
 	for (size_t i = 0; i < w->n_sinks; i++) {
 		w->status.sink[i].kind = w->sinks[i].sink->ops->kind;
@@ -280,6 +310,14 @@ renew_state(struct writer *w, time_t now)
 
 	w->state.observe = w->truth.config->observe;
 	w->state.alive_until = limit == AWAY_NEVER ? never_away : limit == 0 ? 0 : now + limit;
+}
+
+/* All maps that are in step have the heartbeat of now. */
+static void
+schedule_heartbeat(struct writer *w, time_t now)
+{
+	time_t limit = w->truth.config->away_limit_s;
+
 	/* A limit shorter than a few heartbeats needs more of them. */
 	w->heartbeat =
 	    now + (limit > 0 && limit / 3 < HEARTBEAT_S ? limit / 3 + (limit < 3) : HEARTBEAT_S);
@@ -322,26 +360,44 @@ repair_all(struct writer *w, bool only_due)
 	for (size_t i = 0; i < w->n_sinks; i++)
 		if (!only_due || (!w->sinks[i].in_step && come(w->sinks[i].retry, RETRY_MAX_S)))
 			repair(w, &w->sinks[i]);
-	publish_status(w, true);
+	publish_status(w);
 }
 
 /* ---- one group commit ---- */
 
+/*
+ * The map still enforces what is forgotten, until its own commit, and may be behind: a repair would
+ * take it for lost and import it. So an entry that requires nothing stands in the store until the
+ * maps have followed; after a crash or a failure the schedule finds it and comes back.
+ */
+static enum store_result
+forget(struct store_txn *txn, const struct write *write, time_t now, struct errmsg *em)
+{
+	const struct entry forgotten = {.state = ENTRY_NONE, .expires = now, .used = 1};
+
+	return store_put(txn, write->domain, &forgotten, now + FORGET_AGAIN_S, em);
+}
+
 /* Applies one write to the transaction; remembers the old entry for the maps. */
 static enum store_result
-apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struct errmsg *em)
+apply(struct store_txn *txn, struct write *write, struct errmsg *em)
 {
 	enum store_result rc;
 	time_t now = time(NULL);
 
-	if (write->kind == WRITE_REPAIR || write->kind == WRITE_CONFIGURE)
+	if (write->domain[0] == '\0')
 		return STORE_OK;
 	rc = store_txn_get(txn, write->domain, &write->old, em);
 	write->was_known = rc == STORE_OK;
+	write->was_there = rc != STORE_ABSENT;
 	if (rc != STORE_OK && rc != STORE_ABSENT && rc != STORE_DAMAGED)
 		return rc;
 	switch (write->kind) {
 	case WRITE_SAVE:
+		write->result.refused =
+		    write->was_known && entry_live(&write->old, now) && !write->over_live;
+		if (write->result.refused)
+			return STORE_OK;
 		return store_put(
 		    txn, write->domain, &write->entry, entry_due(&write->entry, now), em);
 	case WRITE_TOUCH:
@@ -353,7 +409,7 @@ apply(struct writer *w UNUSED, struct store_txn *txn, struct write *write, struc
 		return store_put(
 		    txn, write->domain, &write->entry, entry_due(&write->entry, now), em);
 	case WRITE_FORGET:
-		return store_del(txn, write->domain, em);
+		return rc == STORE_ABSENT ? STORE_OK : forget(txn, write, now, em);
 	default:
 		return STORE_OK;
 	}
@@ -369,7 +425,7 @@ commit_store(struct writer *w, struct write_list *batch, struct errmsg *em)
 		return false;
 	TAILQ_FOREACH(write, batch, link)
 	{
-		if (apply(w, txn, write, em) != STORE_OK) {
+		if (apply(txn, write, em) != STORE_OK) {
 			store_abort(&txn);
 			return false;
 		}
@@ -387,11 +443,13 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
     struct requirement *before, struct requirement *after)
 {
 	const struct entry *old = write->was_known ? &write->old : NULL;
-	/* The MTA missed it there: whatever the map should hold of it is put again. */
-	bool nothing_there = old == NULL || write->kind == WRITE_REPUSH;
+	/* The MTA missed it there: whatever the map should hold of it is put again. So is what an
+	 * override has hidden until now. */
+	bool nothing_there =
+	    old == NULL || write->kind == WRITE_REPUSH ||
+	    (write->kind == WRITE_OVERRIDE && !config_disabled(w->truth.config, write->domain));
 
-	if (write->kind == WRITE_TOUCH || write->kind == WRITE_REPAIR ||
-	    write->kind == WRITE_CONFIGURE)
+	if (write->domain[0] == '\0' || write->kind == WRITE_TOUCH || write->result.refused)
 		return false;
 	*before = nothing_there ? (struct requirement){.kind = REQUIRE_UNKNOWN}
 				: entry_requirement(old, 0);
@@ -400,7 +458,7 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
 	    : write->kind == WRITE_FORGET ? NULL
 					  : old,
 	    now);
-	return write->kind == WRITE_REPUSH || write->kind == WRITE_FORGET ||
+	return (write->kind == WRITE_FORGET && write->was_there) ||
 	       !requirement_equal(before, after);
 }
 
@@ -434,29 +492,91 @@ push(struct writer *w, struct write_list *batch)
 	bool all = true;
 
 	renew_state(w, now);
+	schedule_heartbeat(w, now);
 	for (size_t i = 0; i < w->n_sinks; i++)
 		all = (w->sinks[i].in_step && commit_sink(w, &w->sinks[i], batch, now)) && all;
-	publish_status(w, true);
+	publish_status(w);
 	return all;
+}
+
+/* Adds those of a that b does not have. */
+static size_t
+add_overrides(
+    struct writer *w, const struct config *a, const struct config *b, struct write_list *to)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->disabled.n; i++) {
+		struct write *write;
+
+		if (config_disabled(b, a->disabled.item[i]))
+			continue;
+		write = write_new(WRITE_OVERRIDE, a->disabled.item[i], NULL, NULL);
+		write->was_known =
+		    store_get(w->truth.store, write->domain, &write->old, NULL) == STORE_OK;
+		TAILQ_INSERT_TAIL(to, write, link);
+		n++;
+	}
+	return n;
+}
+
+/* Only what differs is pushed, as all new domains wait meanwhile. */
+static void
+push_config(struct writer *w, const struct config *was)
+{
+	struct write_list changed = TAILQ_HEAD_INITIALIZER(changed);
+	struct write *write;
+	size_t n = add_overrides(w, was, w->truth.config, &changed);
+
+	n += add_overrides(w, w->truth.config, was, &changed);
+	if (n <= BATCH_MAX) {
+		(void)push(w, &changed);
+	} else {
+		schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */
+		repair_all(w, false);
+	}
+	while ((write = TAILQ_FIRST(&changed)) != NULL) {
+		TAILQ_REMOVE(&changed, write, link);
+		entry_clear(&write->old);
+		free(write);
+	}
 }
 
 static void
 configure(struct writer *w, struct write_list *batch)
 {
+	const struct config *was = w->truth.config;
 	struct write *write;
-	bool changed = false;
+	bool asked = false;
 
 	TAILQ_FOREACH(write, batch, link)
 	{
-		if (write->kind == WRITE_CONFIGURE) {
+		if (write->kind == WRITE_CONFIGURE)
 			w->truth.config = write->config;
-			changed = true;
-		}
-		if (write->kind == WRITE_REPAIR)
-			changed = true;
+		asked = asked || write->kind == WRITE_REPAIR;
 	}
-	if (changed)
+	if (w->truth.config != was)
+		push_config(w, was);
+	if (asked)
 		repair_all(w, false);
+}
+
+/* The maps have followed. What cannot be dropped now is found by the schedule. */
+static void
+drop_forgotten(struct writer *w, struct write_list *batch)
+{
+	struct store_txn *txn = NULL;
+	struct write *write;
+	enum store_result rc = STORE_OK;
+
+	TAILQ_FOREACH(write, batch, link)
+	{
+		if (write->kind == WRITE_FORGET && write->was_there && rc == STORE_OK &&
+		    (txn != NULL || (rc = store_begin(w->truth.store, &txn, NULL)) == STORE_OK))
+			rc = store_del(txn, write->domain, NULL);
+	}
+	if (txn != NULL)
+		(void)!store_commit(&txn, NULL);
 }
 
 /* A full disk fails each commit in the same way: it is logged once. */
@@ -486,11 +606,14 @@ handle(struct writer *w, struct write_list *batch)
 		changes = changes || (stored && requirement_change(w, write, now, &before, &after));
 	}
 	pushed = !changes || push(w, batch);
+	if (stored && pushed && atomic_load(&w->in_step))
+		drop_forgotten(w, batch);
 	configure(w, batch);
 	TAILQ_FOREACH(write, batch, link)
 	{
-		write->result.stored = stored;
-		write->result.pushed = stored && pushed && atomic_load(&w->in_step);
+		write->result.stored = stored && !write->result.refused;
+		write->result.pushed = write->result.stored && pushed && atomic_load(&w->in_step);
+		write->result.imported = w->n_sinks == 0 || w->sinks[0].in_step;
 	}
 	pthread_mutex_lock(&w->lock);
 	TAILQ_CONCAT(&w->done, batch, link);
@@ -512,6 +635,7 @@ verify_all(struct writer *w)
 			    em.text);
 			repair(w, &w->sinks[i]);
 		}
+	publish_status(w);
 }
 
 /* Heartbeats and repairs that are due, with nothing else to do. */
@@ -546,7 +670,7 @@ next_housekeeping(const struct writer *w)
 			at = w->sinks[i].retry;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	if (at > now)
-		until.tv_sec += at - now < HEARTBEAT_S ? at - now : HEARTBEAT_S;
+		until.tv_sec += at - now < VERIFY_S ? at - now : VERIFY_S;
 	return until;
 }
 
@@ -572,7 +696,7 @@ pace(const struct writer *w)
 }
 
 /* Two writes of one domain in one batch would each see the other's old state: the second waits for
- * the next batch. */
+ * the next batch. Those about no domain go together: one repair does for all who ask. */
 static void
 move_batch(struct write_list *queue, struct write_list *batch)
 {
@@ -583,7 +707,7 @@ move_batch(struct write_list *queue, struct write_list *batch)
 	for (write = TAILQ_FIRST(queue); write != NULL && n < BATCH_MAX && keys < BATCH_KEYS;
 	     write = next) {
 		next = TAILQ_NEXT(write, link);
-		if (!tree_insert(&seen, write))
+		if (write->domain[0] != '\0' && !tree_insert(&seen, write))
 			continue;
 		TAILQ_REMOVE(queue, write, link);
 		TAILQ_INSERT_TAIL(batch, write, link);
@@ -622,6 +746,7 @@ writer_main(void *arg)
 	bool stopping = false;
 
 	atomic_store(&w->in_step, w->n_sinks == 0);
+	schedule_heartbeat(w, time(NULL));
 	repair_all(w, false);
 	while (!stopping) {
 		struct write_list batch = TAILQ_HEAD_INITIALIZER(batch);
@@ -643,10 +768,10 @@ writer_new(struct event_base *base, struct store *store, const struct config *co
 
 	if (w == NULL)
 		goto failed;
-	w->base = base;
 	w->truth.store = store;
 	w->truth.config = config;
 	atomic_store(&w->store_works, true);
+	atomic_store(&w->imported, n == 0);
 	w->ready = ready;
 	w->ready_arg = arg;
 	w->n_sinks = n;

@@ -9,12 +9,6 @@ clamp(time_t value, time_t low, time_t high)
 	return value < low ? low : value > high ? high : value;
 }
 
-static bool
-entry_live(const struct entry *e, time_t now)
-{
-	return e->state == ENTRY_POLICY && now < e->expires;
-}
-
 /* RFC 8461 section 3.3: a failed fetch is not repeated at once; a new id starts afresh. Without a
  * record there is no id to be new. */
 static bool

@@ -28,6 +28,12 @@ none_confirmed(const struct entry *e)
 	return e->state == ENTRY_NONE && e->confirmed != 0 && e->failure.type == STS_OK;
 }
 
+bool
+entry_live(const struct entry *e, time_t now)
+{
+	return e->state == ENTRY_POLICY && now < e->expires;
+}
+
 enum verdict
 entry_verdict(const struct entry *e, time_t now)
 {

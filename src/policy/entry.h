@@ -69,6 +69,7 @@ enum {
 	ENTRY_UNUSED_S = 180 * 86400 /* a policy that nobody asked for so long is not refreshed */
 };
 
+bool entry_live(const struct entry *e, time_t now);            /* a policy that has not expired */
 enum verdict entry_verdict(const struct entry *e, time_t now); /* NULL or expired: UNDECIDED */
 
 /*

@@ -1,17 +1,20 @@
 #include "site/config.h"
 
+#include <arpa/inet.h>
 #include <confuse.h>
 #include <errno.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "site/privs.h"
 #include "site/sock.h"
 #include "util/when.h"
 
-enum { MILTER_WAIT_MAX_S = 45 }; /* at end-of-message: few SMTP clients wait for longer */
+enum { STORE_MIB_MAX = 16777216 }; /* 16 TiB; address spaces end at 128 */
 
 /*
  * libconfuse has no argument for its error function: where the first error of the file being read
@@ -42,26 +45,31 @@ last_string(cfg_opt_t *opt)
 	return s == NULL ? "" : s;
 }
 
+static const struct {
+	const char *section, *option;
+	const char *min, *max;
+} durations[] = {
+    {"root", "hold_max", "0s", "30d"}, {"root", "failed_check", "1s", "1d"},
+    {"root", "away_limit", "0s", "365d"}, {"dns", "timeout", "1s", "30s"},
+    {"https", "timeout", "1s", "10m"},
+    {"milter", "wait", "0s", "45s"}, /* few SMTP clients wait for longer at end-of-message */
+};
+
 static int
 check_duration(cfg_t *cfg, cfg_opt_t *opt)
 {
-	time_t t;
+	time_t t, min, max;
+	size_t i = 0;
 
-	if (when_parse_duration(last_string(opt), &t))
+	while (strcmp(durations[i].section, cfg_name(cfg)) != 0 ||
+	       strcmp(durations[i].option, opt->name) != 0)
+		i++;
+	if (when_parse_duration(durations[i].min, &min) &&
+	    when_parse_duration(durations[i].max, &max) &&
+	    when_parse_duration(last_string(opt), &t) && t >= min && t <= max)
 		return 0;
-	cfg_error(cfg, "%s = \"%s\" is no duration; write a number and s, m, h or d, as in 30m",
-	    opt->name, last_string(opt));
-	return -1;
-}
-
-static int
-check_interval(cfg_t *cfg, cfg_opt_t *opt)
-{
-	time_t t;
-
-	if (when_parse_duration(last_string(opt), &t) && t > 0)
-		return 0;
-	cfg_error(cfg, "%s = \"%s\": want a duration of at least 1s", opt->name, last_string(opt));
+	cfg_error(cfg, "%s = \"%s\": want a duration from %s to %s: a number and s, m, h, d or w",
+	    opt->name, last_string(opt), durations[i].min, durations[i].max);
 	return -1;
 }
 
@@ -69,18 +77,6 @@ static int
 check_away(cfg_t *cfg, cfg_opt_t *opt)
 {
 	return strcmp(last_string(opt), "never") == 0 ? 0 : check_duration(cfg, opt);
-}
-
-static int
-check_milter_wait(cfg_t *cfg, cfg_opt_t *opt)
-{
-	time_t t;
-
-	if (when_parse_duration(last_string(opt), &t) && t <= MILTER_WAIT_MAX_S)
-		return 0;
-	cfg_error(cfg, "wait = \"%s\": a duration from 0s to %ds is wanted", last_string(opt),
-	    MILTER_WAIT_MAX_S);
-	return -1;
 }
 
 static int
@@ -117,6 +113,100 @@ check_socket(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 static int
+check_control(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct sock_address a;
+
+	if (check_socket(cfg, opt) != 0)
+		return -1;
+	if (sock_parse(last_string(opt), &a, NULL) && sock_unix_path(&a) != NULL)
+		return 0;
+	cfg_error(cfg,
+	    "%s = \"%s\": want unix:/path; with TCP every local user could forget policies",
+	    opt->name, last_string(opt));
+	return -1;
+}
+
+static bool
+is_port(const char *text)
+{
+	char *end;
+	long port = strtol(text, &end, 10);
+
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && port >= 1 && port <= 65535;
+}
+
+/* An IP address: 192.0.2.1:25, [2001:db8::1]:25; where the port may be missing, without brackets
+ * as well. */
+static bool
+is_address(const char *text, bool needs_port)
+{
+	unsigned char in[sizeof(struct in6_addr)];
+	char host[INET6_ADDRSTRLEN];
+	bool brackets = text[0] == '[';
+	const char *end = strchr(text, brackets ? ']' : ':');
+	size_t len = end == NULL ? strlen(text) : (size_t)(end - text) - brackets;
+
+	if (!needs_port && inet_pton(AF_INET6, text, in) == 1)
+		return true;
+	if ((brackets && end == NULL) || len >= sizeof(host))
+		return false;
+	memcpy(host, text + brackets, len);
+	host[len] = '\0';
+	if (inet_pton(brackets ? AF_INET6 : AF_INET, host, in) != 1)
+		return false;
+	end = end == NULL ? "" : end + brackets;
+	return end[0] == ':' ? is_port(end + 1) : end[0] == '\0' && !needs_port;
+}
+
+static int
+check_nudge(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (last_string(opt)[0] == '\0' || is_address(last_string(opt), true))
+		return 0;
+	cfg_error(cfg, "nudge %s = \"%s\": want an address and port such as 127.0.0.1:25",
+	    opt->name, last_string(opt));
+	return -1;
+}
+
+static int
+check_server(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (is_address(last_string(opt), false))
+		return 0;
+	cfg_error(cfg,
+	    "dns %s: \"%s\": want an address, with or without a port: 192.0.2.1:53, [2001:db8::1]:53",
+	    opt->name, last_string(opt));
+	return -1;
+}
+
+static int
+check_user(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct errmsg em = {""};
+
+	if (privs_user_exists(last_string(opt), &em))
+		return 0;
+	cfg_error(cfg, "%s: %s", opt->name, em.text);
+	return -1;
+}
+
+static int
+check_owner(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return last_string(opt)[0] == '\0' ? 0 : check_user(cfg, opt);
+}
+
+static int
+check_group(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (last_string(opt)[0] == '\0' || getgrnam(last_string(opt)) != NULL)
+		return 0;
+	cfg_error(cfg, "%s: no group \"%s\"", opt->name, last_string(opt));
+	return -1;
+}
+
+static int
 check_path(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *path = last_string(opt);
@@ -124,6 +214,31 @@ check_path(cfg_t *cfg, cfg_opt_t *opt)
 	if (path[0] == '\0' || path[0] == '/')
 		return 0;
 	cfg_error(cfg, "%s = \"%s\": want a path that begins with /", opt->name, path);
+	return -1;
+}
+
+static int
+check_ca_file(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct stat st;
+
+	if (check_path(cfg, opt) != 0)
+		return -1;
+	/* Another user of the file need not be able to read it. */
+	if (last_string(opt)[0] == '\0' || stat(last_string(opt), &st) == 0 || errno == EACCES)
+		return 0;
+	cfg_error(cfg, "%s = \"%s\": %s", opt->name, last_string(opt), strerror(errno));
+	return -1;
+}
+
+static int
+check_max_mib(cfg_t *cfg, cfg_opt_t *opt)
+{
+	long mib = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
+
+	if (mib > 0 && mib <= STORE_MIB_MAX)
+		return 0;
+	cfg_error(cfg, "%s = %ld: want 1 to %d", opt->name, mib, STORE_MIB_MAX);
 	return -1;
 }
 
@@ -225,16 +340,20 @@ set_checks(cfg_t *cfg)
 		const char *option;
 		cfg_validate_callback_t check;
 	} checks[] = {{"enforcement", check_enforcement}, {"hold_max", check_duration},
-	    {"failed_check", check_interval}, {"away_limit", check_away},
+	    {"failed_check", check_duration}, {"away_limit", check_away},
 	    {"discoveries_max", check_positive}, {"store|dir", check_path},
-	    {"store|max_mib", check_positive}, {"control|listen", check_socket},
+	    {"store|max_mib", check_max_mib}, {"control|listen", check_control},
 	    {"control|mode", check_mode}, {"socketmap|listen", check_socket},
-	    {"socketmap|mode", check_mode}, {"dns|timeout", check_duration},
-	    {"https|ca_file", check_path}, {"https|timeout", check_duration},
+	    {"socketmap|mode", check_mode}, {"control|owner", check_owner},
+	    {"control|group", check_group}, {"socketmap|owner", check_owner},
+	    {"socketmap|group", check_group}, {"milter|owner", check_owner},
+	    {"milter|group", check_group}, {"user", check_user}, {"dns|servers", check_server},
+	    {"nudge|address", check_nudge}, {"dns|timeout", check_duration},
+	    {"https|ca_file", check_ca_file}, {"https|timeout", check_duration},
 	    {"sendmail_map|path", check_path}, {"sendmail_map|none_max", check_positive},
 	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
 	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
-	    {"milter|wait", check_milter_wait}, {"milter|header", check_header},
+	    {"milter|wait", check_duration}, {"milter|header", check_header},
 	    {"domain", check_domain_title}, {"domain|policy", check_domain_policy}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

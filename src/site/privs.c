@@ -1,6 +1,8 @@
 #include "site/privs.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -19,6 +21,12 @@ find_user(const char *user, struct errmsg *em)
 		    "no user \"%s\"; make it: adduser --system --group --no-create-home %s", user,
 		    user);
 	return pw;
+}
+
+bool
+privs_user_exists(const char *user, struct errmsg *em)
+{
+	return find_user(user, em) != NULL;
 }
 
 bool
@@ -64,13 +72,54 @@ make_parents(const char *dir, struct errmsg *em)
 	return true;
 }
 
+/* True when nobody else has anything in it: then nobody misses it. */
+static bool
+holds_only_files_of(const char *dir, uid_t uid)
+{
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+	struct stat st;
+	bool only = d != NULL;
+
+	while (only && (entry = readdir(d)) != NULL)
+		only = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		       (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			   st.st_uid == uid);
+	if (d != NULL)
+		closedir(d);
+	return only;
+}
+
+/* A directory of somebody else that the configuration names, /etc/mail for one, stays as it is. */
+static bool
+take_over(const char *dir, const struct passwd *pw, gid_t gid, mode_t mode, struct errmsg *em)
+{
+	struct stat st;
+
+	if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		errmsg_set(em, "%s is no directory; remove what is there", dir);
+		return false;
+	}
+	if (st.st_uid == pw->pw_uid && st.st_gid == gid && (st.st_mode & 07777) == mode)
+		return true;
+	if (st.st_uid != pw->pw_uid && !holds_only_files_of(dir, pw->pw_uid)) {
+		errmsg_set(em,
+		    "%s holds files of others; name a directory of its own, made by: install -d -o %s -g %s -m %o DIRECTORY",
+		    dir, pw->pw_name, gid == pw->pw_gid ? pw->pw_name : "root", (unsigned)mode);
+		return false;
+	}
+	if (lchown(dir, pw->pw_uid, gid) == 0 && chmod(dir, mode) == 0)
+		return true;
+	errmsg_set(em, "%s: cannot change owner and mode: %s", dir, strerror(errno));
+	return false;
+}
+
 bool
 privs_own_dir(const char *dir, const char *user, const char *group, mode_t mode, struct errmsg *em)
 {
 	struct passwd *pw;
-	struct group *gr;
+	struct group *gr = NULL;
 	struct stat st;
-	gid_t gid;
 
 	if (geteuid() != 0 && stat(dir, &st) == 0)
 		return true;
@@ -84,18 +133,11 @@ privs_own_dir(const char *dir, const char *user, const char *group, mode_t mode,
 	if (geteuid() != 0)
 		return true;
 	pw = find_user(user, em);
-	gr = group == NULL ? NULL : getgrnam(group);
 	if (pw == NULL)
 		return false;
-	gid = gr == NULL ? pw->pw_gid : gr->gr_gid;
-	if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-		errmsg_set(em, "%s is no directory; remove what is there", dir);
+	if (group != NULL && (gr = getgrnam(group)) == NULL) {
+		errmsg_set(em, "%s: no group \"%s\"", dir, group);
 		return false;
 	}
-	if ((st.st_uid != pw->pw_uid || st.st_gid != gid || (st.st_mode & 07777) != mode) &&
-	    (lchown(dir, pw->pw_uid, gid) != 0 || chmod(dir, mode) != 0)) {
-		errmsg_set(em, "%s: cannot change owner and mode: %s", dir, strerror(errno));
-		return false;
-	}
-	return true;
+	return take_over(dir, pw, gr == NULL ? pw->pw_gid : gr->gr_gid, mode, em);
 }

@@ -35,7 +35,8 @@ room_config(struct room *r, const char *more)
 	assert_non_null(f);
 	fprintf(f,
 	    "store { dir = \"%s/store\" }\nsendmail_map { path = \"%s\" }\n"
-	    "control { listen = \"unix:%s\" }\nsocketmap { listen = {\"unix:%s\"} }\n%s\n",
+	    "control { listen = \"unix:%s\" }\nsocketmap { listen = {\"unix:%s\"} }\n"
+	    "nudge { address = \"\" }\n%s\n",
 	    r->dir, r->map, r->control, r->socketmap, more);
 	fclose(f);
 	config = config_read(path, &em);
@@ -89,7 +90,7 @@ is_ready(void *arg)
 }
 
 void
-room_start_writer(struct room *r)
+room_begin_writer(struct room *r)
 {
 	struct errmsg em = {""};
 
@@ -98,6 +99,12 @@ room_start_writer(struct room *r)
 	if (r->writer == NULL)
 		fail_msg("%s", em.text);
 	r->sink = NULL;
+}
+
+void
+room_start_writer(struct room *r)
+{
+	room_begin_writer(r);
 	room_run(r, is_ready, r);
 }
 
@@ -127,7 +134,7 @@ room_start_resolver(struct room *r)
 	r->dns = parts.dns = dns_new(r->base, &dns, &em);
 	r->https = parts.https = r->dns == NULL ? NULL : https_new(r->base, r->dns, &https, &em);
 	r->resolver = r->https == NULL ? NULL : resolver_new(&parts, &em);
-	r->nudge = nudge_new(r->base, NULL, 10, &em);
+	r->nudge = nudge_new(r->base, r->config->nudge_address, r->config->nudge_per_minute, &em);
 	r->held = held_new();
 	r->schedule =
 	    r->resolver == NULL ? NULL : schedule_new(r->base, r->store, r->writer, r->resolver);
@@ -227,6 +234,12 @@ on_saved(const struct writer_result *result, void *arg)
 	*(bool *)arg = true;
 }
 
+static void
+on_flushed(const struct writer_result *result UNUSED, void *arg)
+{
+	*(bool *)arg = true;
+}
+
 static bool
 is_true(void *arg)
 {
@@ -234,11 +247,20 @@ is_true(void *arg)
 }
 
 void
+room_flush(struct room *r)
+{
+	bool flushed = false;
+
+	writer_flush(r->writer, on_flushed, &flushed);
+	room_run(r, is_true, &flushed);
+}
+
+void
 room_save(struct room *r, const char *domain, struct entry e)
 {
 	bool saved = false;
 
-	writer_save(r->writer, domain, &e, on_saved, &saved);
+	writer_save(r->writer, domain, &e, true, on_saved, &saved);
 	entry_clear(&e);
 	room_run(r, is_true, &saved);
 }

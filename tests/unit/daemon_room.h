@@ -31,7 +31,8 @@ struct room {
 void room_open(struct room *r, const char *more);
 void room_reopen(struct room *r, const char *more); /* after room_stop() */
 struct config *room_config(struct room *r, const char *more);
-void room_start_writer(struct room *r); /* returns when it is ready */
+void room_begin_writer(struct room *r);
+void room_start_writer(struct room *r); /* the same, and returns when it is ready */
 void room_start_resolver(struct room *r);
 void room_stop(struct room *r);  /* as mtastsd stops */
 void room_close(struct room *r); /* the same, and the directory goes */
@@ -44,6 +45,8 @@ void room_turn(struct room *r); /* what is due now, at most a few milliseconds *
 struct entry room_enforce(const char *mx);
 struct entry room_none(void);
 void room_save(struct room *r, const char *domain, struct entry e); /* waits; clears e */
+
+void room_flush(struct room *r); /* what was asked of the writer before is done */
 
 /* What the map file says of a key, "" when it is not there. */
 const char *room_map(const struct room *r, const char *key);

@@ -63,12 +63,12 @@ every_option_is_read(void **state UNUSED)
 	    "discoveries_max = 7\ndebug = true\n"
 	    "store { dir = /s  max_mib = 64 }\n"
 	    "control { listen = \"unix:/c\" mode = 0600 owner = root group = adm }\n"
-	    "socketmap { listen = {\"unix:/m\", \"inet:127.0.0.1:8461\"} }\n"
-	    "dns { servers = {\"127.0.0.1:5353\", \"::1\"} timeout = 1s }\n"
-	    "https { ca_file = /ca timeout = 20s }\n"
+	    "socketmap { listen = {\"unix:/m\", \"inet:127.0.0.1:8461\"} mode = 0606 owner = daemon }\n"
+	    "dns { servers = {\"127.0.0.1:5353\", \"::1\", \"[::1]:53\", \"192.0.2.1\"} timeout = 1s }\n"
+	    "https { ca_file = \"/etc/passwd\" timeout = 20s }\n"
 	    "sendmail_map { path = /p.db none_max = 9 }\n"
 	    "access_map { path = /frag }\n"
-	    "nudge { address = \"\" per_minute = 3 }\n"
+	    "nudge { address = \"[::1]:25\" per_minute = 3 }\n"
 	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s header = \"\" }\n"
 	    "domain \"B.Example.\" { policy = disable }\n"
 	    "domain \"a.example\" { policy = disable }\n"
@@ -88,17 +88,21 @@ every_option_is_read(void **state UNUSED)
 	assert_int_equal(c->store_max_bytes, 64 << 20);
 	assert_string_equal(c->control.listen.item[0], "unix:/c");
 	assert_int_equal(c->control.mode, 0600);
+	assert_string_equal(c->control.owner, "root");
 	assert_string_equal(c->control.group, "adm");
 	assert_int_equal(c->socketmap.listen.n, 2);
 	assert_string_equal(c->socketmap.listen.item[1], "inet:127.0.0.1:8461");
-	assert_int_equal(c->dns_servers.n, 2);
+	assert_int_equal(c->socketmap.mode, 0606);
+	assert_string_equal(c->socketmap.owner, "daemon");
+	assert_null(c->socketmap.group);
+	assert_int_equal(c->dns_servers.n, 4);
 	assert_int_equal(c->dns_timeout_s, 1);
-	assert_string_equal(c->ca_file, "/ca");
+	assert_string_equal(c->ca_file, "/etc/passwd");
 	assert_int_equal(c->fetch_timeout_s, 20);
 	assert_string_equal(c->map_path, "/p.db");
 	assert_int_equal(c->map_none_max, 9);
 	assert_string_equal(c->access_path, "/frag");
-	assert_null(c->nudge_address);
+	assert_string_equal(c->nudge_address, "[::1]:25");
 	assert_int_equal(c->nudge_per_minute, 3);
 	assert_string_equal(c->milter_socket, "inet:8462@localhost");
 	assert_int_equal(c->milter_mode, 0666);
@@ -120,8 +124,29 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 		int line;
 		const char *word;
 	} t[] = {
-	    {"\nhold_max = soon\n", 2, "no duration"},
-	    {"failed_check = 0s\n", 1, "at least 1s"},
+	    {"\nhold_max = soon\n", 2, "want a duration from 0s to 30d"},
+	    {"hold_max = 31d\n", 1, "from 0s to 30d"},
+	    {"failed_check = 0s\n", 1, "from 1s to 1d"},
+	    {"away_limit = 400d\n", 1, "from 0s to 365d"},
+	    {"dns {\n timeout = 0s\n}\n", 2, "from 1s to 30s"},
+	    {"dns {\n timeout = 30d\n}\n", 2, "from 1s to 30s"},
+	    {"https {\n timeout = 0s\n}\n", 2, "from 1s to 10m"},
+	    {"https {\n timeout = 11m\n}\n", 2, "from 1s to 10m"},
+	    {"store {\n max_mib = 17592186044416\n}\n", 2, "want 1 to"},
+	    {"store {\n max_mib = 0\n}\n", 2, "want 1 to"},
+	    {"https {\n ca_file = \"/nosuch/ca.pem\"\n}\n", 2, "/nosuch/ca.pem"},
+	    {"user = nosuch\n", 1, "no user \"nosuch\"; make it: adduser"},
+	    {"control {\n owner = nosuch\n}\n", 2, "no user \"nosuch\""},
+	    {"socketmap {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
+	    {"milter {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
+	    {"control {\n listen = \"inet:127.0.0.1:8463\"\n}\n", 2, "want unix:/path"},
+	    {"nudge {\n address = \"127.0.0.1\"\n}\n", 2, "address and port"},
+	    {"nudge {\n address = \"mail.example:25\"\n}\n", 2, "address and port"},
+	    {"nudge {\n address = \"::1:25\"\n}\n", 2, "address and port"},
+	    {"nudge {\n address = \"[::1]25\"\n}\n", 2, "address and port"},
+	    {"nudge {\n address = \"127.0.0.1:65536\"\n}\n", 2, "address and port"},
+	    {"dns {\n servers = {\"::1\", \"ns.example\"}\n}\n", 2, "ns.example"},
+	    {"dns {\n servers = {\"[::1]:\"}\n}\n", 2, "[::1]:"},
 	    {"hold_max = 1h\nunknown_thing = 1\n", 2, "unknown_thing"},
 	    {"milter {\n wait = 46s\n}\n", 2, "45s"},
 	    {"milter {\n header = \"X-A B\"\n}\n", 2, "header field name"},

@@ -1,12 +1,16 @@
 /* test_resolve.c: one discovery a domain however many ask, bounded, and no harm in stopping. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,18 +19,19 @@
 #include "servers.h"
 
 static struct room room;
-static int silent = -1; /* a DNS server that never answers */
+static atomic_bool map_waits, map_fails; /* the writer's thread calls the sink */
+static int silent = -1;                  /* a DNS server that never answers by itself */
+static char config_text[256];
 
 static void
 open_with(const char *more)
 {
 	struct sockaddr_in at = {.sin_port = 0};
-	char text[256];
 
 	silent = bound_socket(SOCK_DGRAM, &at);
-	snprintf(text, sizeof(text), "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\n%s",
-	    ntohs(at.sin_port), more);
-	room_open(&room, text);
+	snprintf(config_text, sizeof(config_text),
+	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\n%s", ntohs(at.sin_port), more);
+	room_open(&room, config_text);
 	room_start_writer(&room);
 	room_start_resolver(&room);
 }
@@ -48,6 +53,7 @@ open_narrow_room(void **state UNUSED)
 static int
 close_room(void **state UNUSED)
 {
+	map_waits = map_fails = false; /* a test that failed halfway must not hold the writer */
 	room_close(&room);
 	close(silent);
 	return 0;
@@ -62,6 +68,25 @@ questions(void)
 	while (recv(silent, msg, sizeof(msg), MSG_DONTWAIT) > 0)
 		n++;
 	return n;
+}
+
+/* Whatever was asked does not exist. */
+static void
+deny_all(void)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	unsigned char msg[512];
+	ssize_t n;
+
+	while ((n = recvfrom(
+		    silent, msg, sizeof(msg), MSG_DONTWAIT, (struct sockaddr *)&from, &len)) > 0) {
+		msg[2] |= 0x80;               /* a response */
+		msg[3] = (msg[3] & 0xf0) | 3; /* NXDOMAIN, RFC 1035 section 4.1.1 */
+		assert_int_equal(
+		    sendto(silent, msg, (size_t)n, 0, (struct sockaddr *)&from, len), n);
+		len = sizeof(from);
+	}
 }
 
 struct heard {
@@ -207,6 +232,161 @@ stopping_tells_all_who_wait_that_nothing_is_decided(void **state UNUSED)
 	assert_null(resolve_await(room.resolver, "late.example", on_resolved, &heard, &now));
 }
 
+/* ---- what the map knows and the store does not ---- */
+
+static const struct sink_ops *map_ops; /* the real ones */
+static struct sink_ops moody_ops;
+
+static enum sink_result
+moody_repair(struct sink *s, const struct sink_truth *truth, const struct sink_state *state,
+    struct errmsg *em)
+{
+	while (map_waits)
+		usleep(1000);
+	if (!map_fails)
+		return map_ops->repair(s, truth, state, em);
+	errmsg_set(em, "told to fail");
+	return SINK_FAILED;
+}
+
+/* Stops and starts, with a map that can be made to wait or to fail from now on. */
+static void
+restart_moody(bool lose_store)
+{
+	char store[96];
+
+	room_stop(&room);
+	snprintf(store, sizeof(store), "%s/store", room.dir);
+	if (lose_store)
+		remove_dir(store);
+	room_reopen(&room, config_text);
+	map_ops = room.sink->ops;
+	moody_ops = *map_ops;
+	moody_ops.repair = moody_repair;
+	room.sink->ops = &moody_ops;
+	room_begin_writer(&room);
+	room_start_resolver(&room);
+}
+
+static int
+open_lost_room(void **state UNUSED)
+{
+	open_with("");
+	room_save(&room, "lost.example", room_enforce("mx.lost.example"));
+	return 0;
+}
+
+static bool
+one_heard(void *arg)
+{
+	deny_all();
+	return ((struct heard *)arg)->n == 1;
+}
+
+static bool
+in_step(void *arg UNUSED)
+{
+	return writer_in_step(room.writer);
+}
+
+static void
+assert_lost_is_enforced(void)
+{
+	struct entry e = {0};
+
+	assert_memory_equal(room_map(&room, "lost.example"), "enforce ", 8);
+	assert_string_equal(room_map(&room, "lost.example:mx.lost.example"), "mx");
+	assert_true(room_stored(&room, "lost.example", &e));
+	assert_int_equal(entry_verdict(&e, time(NULL)), VERDICT_ENFORCE);
+	entry_clear(&e);
+}
+
+static bool
+judged(void *arg)
+{
+	struct timespec *since = arg, now;
+
+	deny_all();
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - since->tv_sec >= 2; /* what DNS said is long there */
+}
+
+static void
+a_want_before_the_first_repair_waits_for_what_the_map_knows(void **state UNUSED)
+{
+	struct heard heard = {0};
+	struct resolution now;
+	struct timespec since;
+
+	map_waits = true;
+	restart_moody(true);
+	assert_non_null(resolve_await(room.resolver, "lost.example", on_resolved, &heard, &now));
+	clock_gettime(CLOCK_MONOTONIC, &since);
+	room_run(&room, judged, &since);
+	map_waits = false;
+	room_run(&room, one_heard, &heard);
+	assert_int_equal(heard.verdict, VERDICT_ENFORCE);
+	assert_lost_is_enforced();
+}
+
+static void
+while_the_first_repair_fails_nothing_is_decided(void **state UNUSED)
+{
+	struct heard heard = {0};
+	struct entry e = {0};
+	struct resolution now;
+
+	map_fails = true;
+	restart_moody(true);
+	assert_non_null(resolve_await(room.resolver, "lost.example", on_resolved, &heard, &now));
+	room_run(&room, one_heard, &heard);
+	assert_int_equal(heard.verdict, VERDICT_UNDECIDED);
+	assert_false(room_stored(&room, "lost.example", &e));
+	map_fails = false;
+	room_run(&room, in_step, NULL);
+	assert_lost_is_enforced();
+}
+
+/* The record in the running store, and what of it stands in old pages. */
+static void
+damage_record(const char *text)
+{
+	char path[96];
+	struct stat st;
+	unsigned char *file, *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/store/data.mdb", room.dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	at = file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(file != MAP_FAILED);
+	while ((at = memmem(at, (size_t)(file + st.st_size - at), text, strlen(text))) != NULL)
+		*at = 'n';
+	munmap(file, (size_t)st.st_size);
+	close(fd);
+}
+
+static void
+a_damaged_record_whose_repair_fails_is_not_replaced_by_less(void **state UNUSED)
+{
+	struct heard heard = {0};
+	struct entry e = {0};
+	struct resolution now;
+
+	restart_moody(false);
+	room_run(&room, in_step, NULL);
+	damage_record("mx.lost.example");
+	map_fails = true;
+	assert_non_null(resolve_await(room.resolver, "lost.example", on_resolved, &heard, &now));
+	room_run(&room, one_heard, &heard);
+	assert_int_equal(heard.verdict, VERDICT_UNDECIDED);
+	assert_int_equal(store_get(room.store, "lost.example", &e, NULL), STORE_DAMAGED);
+	map_fails = false;
+	room_run(&room, in_step, NULL);
+	assert_lost_is_enforced();
+}
+
 int
 main(void)
 {
@@ -218,7 +398,11 @@ main(void)
 	    ROOM(a_failed_check_looks_at_txt_once_in_a_while),
 	    cmocka_unit_test_setup_teardown(
 		discoveries_run_so_many_at_once_and_so_many_wait, open_narrow_room, close_room),
-	    ROOM(stopping_tells_all_who_wait_that_nothing_is_decided)};
+	    ROOM(stopping_tells_all_who_wait_that_nothing_is_decided),
+#define LOST(test) cmocka_unit_test_setup_teardown(test, open_lost_room, close_room)
+	    LOST(a_want_before_the_first_repair_waits_for_what_the_map_knows),
+	    LOST(while_the_first_repair_fails_nothing_is_decided),
+	    LOST(a_damaged_record_whose_repair_fails_is_not_replaced_by_less)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,33 +19,41 @@
 static struct room room;
 static struct socketmap *server;
 static int silent = -1; /* a DNS server that never answers */
+static int mta = -1;    /* where nudges go */
+
+static struct socketmap *
+open_server(const struct config_sockets *sockets, struct errmsg *em)
+{
+	struct socketmap_parts parts = {.base = room.base,
+	    .resolver = room.resolver,
+	    .writer = room.writer,
+	    .store = room.store,
+	    .held = room.held,
+	    .nudge = room.nudge};
+
+	return socketmap_new(&parts, sockets, em);
+}
 
 static int
 open_room(void **state UNUSED)
 {
-	struct sockaddr_in at = {.sin_port = 0};
+	struct sockaddr_in at = {.sin_port = 0}, mta_at = {.sin_port = 0};
 	struct errmsg em = {""};
-	char more[128];
+	char more[256];
 
 	silent = bound_socket(SOCK_DGRAM, &at);
+	mta = bound_socket(SOCK_STREAM | SOCK_NONBLOCK, &mta_at);
+	assert_int_equal(listen(mta, 10), 0);
 	snprintf(more, sizeof(more),
-	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\ndomain \"off.example\" { policy = disable }",
-	    ntohs(at.sin_port));
+	    "dns { servers = {\"127.0.0.1:%d\"} timeout = 1s }\ndomain \"off.example\" { policy = disable }\n"
+	    "nudge { address = \"127.0.0.1:%d\" }",
+	    ntohs(at.sin_port), ntohs(mta_at.sin_port));
 	room_open(&room, more);
 	room_start_writer(&room);
 	room_start_resolver(&room);
 	room_save(&room, "good.example", room_enforce("*.good.example"));
 	room_save(&room, "none.example", room_none());
-	{
-		struct socketmap_parts parts = {.base = room.base,
-		    .resolver = room.resolver,
-		    .writer = room.writer,
-		    .store = room.store,
-		    .held = room.held,
-		    .nudge = room.nudge};
-
-		server = socketmap_new(&parts, &room.config->socketmap, &em);
-	}
+	server = open_server(&room.config->socketmap, &em);
 	if (server == NULL)
 		fail_msg("%s", em.text);
 	return 0;
@@ -57,6 +65,7 @@ close_room(void **state UNUSED)
 	socketmap_free(&server);
 	room_close(&room);
 	close(silent);
+	close(mta);
 	return 0;
 }
 
@@ -161,6 +170,64 @@ who_has_waited_in_vain_waits_for_the_next_domain_only_briefly(void **state UNUSE
 	close(fd);
 }
 
+static bool
+is_nudged(void *arg UNUSED)
+{
+	int fd = accept(mta, NULL, NULL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static unsigned long
+map_commits(void)
+{
+	struct writer_status status;
+
+	room_flush(&room);
+	writer_status(room.writer, &status);
+	return status.commits;
+}
+
+/* The map should have answered: it is given what it lacks, and mail that was told to wait a nudge. */
+static void
+only_who_was_told_to_wait_is_nudged(void **state UNUSED)
+{
+	int fd = room_connect(room.socketmap);
+	unsigned long before = map_commits();
+
+	ask(fd, "mtastsq none.example");
+	expect(fd, "OK none"); /* delivered */
+	assert_int_equal(map_commits(), before + 1);
+	for (int i = 0; i < 10; i++)
+		room_turn(&room);
+	assert_false(is_nudged(NULL));
+	ask(fd, "mtastsq good.example");
+	expect(fd, "OK enforce"); /* deferred */
+	room_run(&room, is_nudged, NULL);
+	close(fd);
+}
+
+static void
+what_the_map_cannot_say_is_not_pushed_again_and_again(void **state UNUSED)
+{
+	struct entry e = room_enforce("mx.old.example");
+	int fd = room_connect(room.socketmap);
+	unsigned long before;
+
+	e.policy->mode = MODE_TESTING;
+	e.fetched = e.confirmed = time(NULL) - 2 * NONE_GOOD_S; /* and not to be had since */
+	room_save(&room, "old.example", e);
+	before = map_commits();
+	for (int i = 0; i < 3; i++) {
+		ask(fd, "mtastsq old.example");
+		expect(fd, "OK none");
+		assert_int_equal(map_commits(), before);
+	}
+	close(fd);
+}
+
 static void
 one_byte_at_a_time_is_a_request_too(void **state UNUSED)
 {
@@ -262,33 +329,85 @@ a_client_that_never_reads_is_not_served_without_bound(void **state UNUSED)
 	close(other);
 }
 
-static void
-connections_beyond_the_limit_wait_and_come_in_later(void **state UNUSED)
+enum { MOST = 2000 }; /* connections of the server */
+
+static bool
+can_open(size_t n)
 {
-	enum { N = 2050 };
-	static int fd[N];
 	struct rlimit limit;
-	size_t n;
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < 2 * N + 100)
-		skip();
-	for (n = 0; n < N; n++) {
-		fd[n] = room_connect(room.socketmap);
+	return limit.rlim_cur >= 2 * n + 100;
+}
+
+static void
+connect_many(const char *path, int *fd, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		fd[i] = room_connect(path);
 		room_turn(&room);
 	}
-	ask(fd[N - 1], "mtastsq good.example");
-	for (int i = 0; i < 50; i++)
-		room_turn(&room);
-	assert_int_equal(recv(fd[N - 1], &n, 1, MSG_DONTWAIT), -1);
-	ask(fd[0], "mtastsq good.example");
-	expect(fd[0], "OK enforce");
-	for (n = 0; n < N - 1; n++)
-		close(fd[n]);
-	expect(fd[N - 1], "OK enforce");
-	close(fd[N - 1]);
+}
+
+static bool
+is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void
+beyond_the_limit_who_was_idle_longest_goes(void **state UNUSED)
+{
+	static int fd[MOST], late;
+
+	if (!can_open(MOST + 1))
+		skip();
+	connect_many(room.socketmap, fd, MOST - 1);
+	ask(fd[0], "mtastsq slow.example"); /* waits for its answer */
+	ask(fd[1], "mtastsq good.example"); /* had one just now */
+	expect(fd[1], "OK enforce");
+	late = room_connect(room.socketmap);
+	ask(late, "mtastsq good.example");
+	expect(late, "OK enforce");
+	assert_true(is_closed(fd[2]));
+	assert_false(is_closed(fd[1]));
+	assert_false(is_closed(fd[3]));
+	expect(fd[0], "OK wait");
+	for (size_t i = 0; i < MOST - 1; i++)
+		close(fd[i]);
+	close(late);
+}
+
+static void
+a_crowded_socket_takes_no_place_from_the_other(void **state UNUSED)
+{
+	static int crowd[MOST];
+	char second[128];
+	char *paths[2] = {room.config->socketmap.listen.item[0], second};
+	struct config_sockets sockets = room.config->socketmap;
+	struct errmsg em = {""};
+	int quiet;
+
+	if (!can_open(MOST + 1))
+		skip();
+	snprintf(second, sizeof(second), "unix:%s/second.sock", room.dir);
+	sockets.listen = (struct config_list){2, paths};
+	socketmap_free(&server);
+	server = open_server(&sockets, &em);
+	assert_non_null(server);
+	quiet = room_connect(room.socketmap); /* idle longest of all */
+	room_turn(&room);
+	connect_many(second + 5, crowd, MOST);
+	assert_true(is_closed(crowd[0]));
+	ask(quiet, "mtastsq good.example");
+	expect(quiet, "OK enforce");
+	for (size_t i = 0; i < MOST; i++)
+		close(crowd[i]);
+	close(quiet);
 }
 
 int
@@ -298,13 +417,16 @@ main(void)
 #define ROOM(test) cmocka_unit_test_setup_teardown(test, open_room, close_room)
 	    ROOM(each_key_has_its_answer), ROOM(an_unknown_domain_waits_two_seconds_and_is_held),
 	    ROOM(who_has_waited_in_vain_waits_for_the_next_domain_only_briefly),
+	    ROOM(only_who_was_told_to_wait_is_nudged),
+	    ROOM(what_the_map_cannot_say_is_not_pushed_again_and_again),
 	    ROOM(one_byte_at_a_time_is_a_request_too),
 	    ROOM(requests_in_one_piece_are_answered_in_order),
 	    ROOM(a_client_that_closes_its_side_still_gets_its_answers),
 	    ROOM(a_client_that_goes_while_it_waits_is_forgotten),
 	    ROOM(what_is_no_netstring_costs_the_connection),
 	    ROOM(a_client_that_never_reads_is_not_served_without_bound),
-	    ROOM(connections_beyond_the_limit_wait_and_come_in_later)};
+	    ROOM(beyond_the_limit_who_was_idle_longest_goes),
+	    ROOM(a_crowded_socket_takes_no_place_from_the_other)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

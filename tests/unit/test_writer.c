@@ -23,7 +23,7 @@ struct watched {
 	struct sink *real;
 	_Atomic(const char *) expect; /* a domain that must be in the store by then */
 	atomic_bool seen, fails;      /* the writer's thread calls the sink */
-	atomic_uint commits;
+	atomic_uint commits, repairs;
 };
 
 static struct watched watched;
@@ -68,6 +68,7 @@ static enum sink_result
 w_repair(struct sink *s UNUSED, const struct sink_truth *truth, const struct sink_state *state,
     struct errmsg *em)
 {
+	watched.repairs++;
 	if (!watched.fails)
 		return watched.real->ops->repair(watched.real, truth, state, em);
 	errmsg_set(em, "told to fail");
@@ -91,7 +92,7 @@ open_room(void **state UNUSED)
 	watched.real = room.sink;
 	watched.expect = NULL;
 	watched.seen = watched.fails = false;
-	watched.commits = 0;
+	watched.commits = watched.repairs = 0;
 	room.sink = &watched.sink;
 	room_start_writer(&room);
 	return 0;
@@ -107,7 +108,7 @@ close_room(void **state UNUSED)
 /* ---- waiting for answers ---- */
 
 struct answers {
-	size_t n, stored, pushed;
+	size_t n, stored, refused, pushed;
 	size_t want;
 };
 
@@ -118,6 +119,7 @@ on_answer(const struct writer_result *result, void *arg)
 
 	a->n++;
 	a->stored += result->stored;
+	a->refused += result->refused;
 	a->pushed += result->pushed;
 }
 
@@ -138,7 +140,7 @@ in_step(void *arg UNUSED)
 static void
 save(const char *domain, struct entry e, struct answers *a)
 {
-	writer_save(room.writer, domain, &e, on_answer, a);
+	writer_save(room.writer, domain, &e, true, on_answer, a);
 	entry_clear(&e);
 }
 
@@ -228,6 +230,53 @@ what_is_forgotten_leaves_store_and_map(void **state UNUSED)
 }
 
 static void
+to_forget_an_unknown_domain_loses_nothing_else(void **state UNUSED)
+{
+	struct answers a = {.want = 101};
+	char domain[32];
+
+	save("pace.example", room_none(), &a); /* the next ones gather behind it */
+	for (int i = 0; i < 50; i++) {
+		snprintf(domain, sizeof(domain), "s%d.example", i);
+		save(domain, room_none(), &a);
+		snprintf(domain, sizeof(domain), "typo%d.example", i);
+		writer_forget(room.writer, domain, on_answer, &a);
+	}
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.stored, a.want);
+	assert_int_equal(a.pushed, a.want);
+	assert_true(writer_store_works(room.writer));
+	assert_memory_equal(room_map(&room, "s49.example"), "none ", 5);
+}
+
+static void
+what_is_forgotten_while_the_map_fails_is_not_imported_again(void **state UNUSED)
+{
+	struct answers a = {.want = 1};
+	struct entry e = {0};
+
+	room_save(&room, "e.example", room_enforce("mx.e.example"));
+	watched.fails = true;
+	writer_forget(room.writer, "e.example", on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.stored, 1);
+	assert_int_equal(a.pushed, 0);
+	assert_memory_equal(room_map(&room, "e.example"), "enforce ", 8);
+	if (room_stored(&room, "e.example", &e)) /* a stone on its grave */
+		assert_int_equal(entry_verdict(&e, time(NULL)), VERDICT_UNDECIDED);
+	entry_clear(&e);
+	watched.fails = false;
+	room_run(&room, in_step, NULL);
+	assert_string_equal(room_map(&room, "e.example"), "");
+	assert_string_equal(room_map(&room, "e.example:mx.e.example"), "");
+	writer_drop(room.writer, "e.example"); /* as the schedule does */
+	save("pace.example", room_none(), &a);
+	a.want = 2;
+	room_run(&room, all_answered, &a);
+	assert_false(room_stored(&room, "e.example", &e));
+}
+
+static void
 a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask(void **state UNUSED)
 {
 	struct answers a = {.want = 1};
@@ -293,10 +342,11 @@ a_touch_is_saved_once_an_hour_and_changes_no_map(void **state UNUSED)
 }
 
 static void
-a_new_configuration_is_pushed_whole(void **state UNUSED)
+a_new_configuration_is_pushed_and_nothing_else_looked_at(void **state UNUSED)
 {
 	struct answers a = {.want = 1};
 	struct config *old = room.config;
+	unsigned repairs = watched.repairs;
 
 	room_save(&room, "i.example", room_enforce("mx.i.example"));
 	room.config = room_config(&room,
@@ -310,6 +360,33 @@ a_new_configuration_is_pushed_whole(void **state UNUSED)
 	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
 	room_save(&room, "i.example", room_enforce("mx2.i.example"));
 	assert_memory_equal(room_map(&room, "i.example"), "none ", 5); /* the override stays */
+	old = room.config;
+	room.config = room_config(&room, "domain \"other.example\" { policy = disable }");
+	writer_configure(room.writer, room.config, on_answer, &a);
+	a.want = 2;
+	room_run(&room, all_answered, &a);
+	config_free(&old);
+	assert_int_equal(a.pushed, 2);
+	assert_string_equal(room_map(&room, ":ready:"), "yes");
+	assert_memory_equal(room_map(&room, "i.example"), "enforce ", 8);
+	assert_string_equal(room_map(&room, "i.example:mx2.i.example"), "mx");
+	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
+	assert_memory_equal(room_map(&room, "other.example"), "none ", 5);
+	assert_int_equal(watched.repairs, repairs); /* nobody waits for that */
+}
+
+static void
+repairs_asked_for_together_are_done_as_one(void **state UNUSED)
+{
+	struct answers a = {.want = 501};
+	unsigned repairs = watched.repairs;
+
+	save("pace.example", room_none(), &a); /* the next ones gather behind it */
+	save("pace2.example", room_none(), &a);
+	for (int i = 0; i < 499; i++)
+		writer_repair(room.writer, on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_in_range(watched.repairs, repairs + 1, repairs + 2);
 }
 
 static void
@@ -354,6 +431,86 @@ a_requirement_that_only_the_map_knows_is_imported(void **state UNUSED)
 	assert_memory_equal(room_map(&room, "far.example"), "enforce ", 8);
 }
 
+static void
+a_save_that_did_not_see_the_live_policy_is_refused(void **state UNUSED)
+{
+	struct answers a = {.want = 2};
+	struct entry none = room_none(), expired = room_enforce("mx.old.example");
+
+	room_save(&room, "live.example", room_enforce("mx.live.example"));
+	expired.expires = time(NULL) - 1;
+	room_save(&room, "old.example", expired);
+	writer_save(room.writer, "live.example", &none, false, on_answer, &a);
+	writer_save(room.writer, "old.example", &none, false, on_answer, &a);
+	room_run(&room, all_answered, &a);
+	assert_int_equal(a.refused, 1);
+	assert_int_equal(a.stored, 1);
+	assert_int_equal(a.pushed, 1);
+	assert_memory_equal(room_map(&room, "live.example"), "enforce ", 8);
+	assert_memory_equal(room_map(&room, "old.example"), "none ", 5);
+}
+
+/* ---- beside a sink that is never well ---- */
+
+static atomic_uint ill_repairs;
+
+static enum sink_result
+ill_repair(struct sink *s UNUSED, const struct sink_truth *truth UNUSED,
+    const struct sink_state *state UNUSED, struct errmsg *em)
+{
+	ill_repairs++;
+	errmsg_set(em, "never well");
+	return SINK_FAILED;
+}
+
+static void
+ill_close(struct sink *s UNUSED)
+{
+}
+
+static int
+open_ill_room(void **state UNUSED)
+{
+	static const struct sink_ops ops = {
+	    .kind = "ill", .repair = ill_repair, .close = ill_close};
+	static struct sink ill = {&ops};
+	struct sink *sinks[2];
+	struct errmsg em = {""};
+
+	room_open(&room, "away_limit = 36s"); /* a heartbeat in 12 s */
+	ill_repairs = 0;
+	sinks[0] = room.sink;
+	sinks[1] = &ill;
+	room.sink = NULL;
+	room.writer = writer_new(room.base, room.store, room.config, sinks, 2, NULL, NULL, &em);
+	assert_non_null(room.writer);
+	return 0;
+}
+
+static bool
+alive_is_not(void *arg)
+{
+	return strcmp(room_map(&room, ":alive:"), arg) != 0;
+}
+
+static void
+a_map_that_fails_does_not_stop_the_heart_of_the_other(void **state UNUSED)
+{
+	struct writer_status status;
+	char alive[32];
+
+	room_flush(&room);
+	snprintf(alive, sizeof(alive), "%s", room_map(&room, ":alive:"));
+	room_run(&room, alive_is_not, alive);
+	assert_int_equal(ill_repairs, 2); /* at once and after 5 s; the next is due after 15 s */
+	room_flush(&room);
+	writer_status(room.writer, &status);
+	assert_int_equal(status.alive_until, atol(room_map(&room, ":alive:")));
+	assert_int_equal(status.commits, 2); /* the first repair, and the heartbeat */
+	assert_true(writer_imported(room.writer));
+	assert_false(writer_in_step(room.writer));
+}
+
 static int
 open_small_room(void **state UNUSED)
 {
@@ -393,11 +550,17 @@ main(void)
 	    ROOM(a_map_that_fails_is_no_push_and_the_repair_catches_up),
 	    ROOM(writes_of_one_domain_in_one_batch_leave_no_pattern_of_the_first),
 	    ROOM(what_is_forgotten_leaves_store_and_map),
+	    ROOM(to_forget_an_unknown_domain_loses_nothing_else),
+	    ROOM(what_is_forgotten_while_the_map_fails_is_not_imported_again),
 	    ROOM(a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask),
 	    ROOM(a_touch_is_saved_once_an_hour_and_changes_no_map),
-	    ROOM(a_new_configuration_is_pushed_whole),
+	    ROOM(a_new_configuration_is_pushed_and_nothing_else_looked_at),
+	    ROOM(repairs_asked_for_together_are_done_as_one),
 	    ROOM(the_end_comes_after_all_that_was_asked_for),
 	    ROOM(a_requirement_that_only_the_map_knows_is_imported),
+	    ROOM(a_save_that_did_not_see_the_live_policy_is_refused),
+	    cmocka_unit_test_setup_teardown(
+		a_map_that_fails_does_not_stop_the_heart_of_the_other, open_ill_room, close_room),
 	    cmocka_unit_test_setup_teardown(
 		what_a_full_store_cannot_keep_is_not_pushed, open_small_room, close_room)};
 
