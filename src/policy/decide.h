@@ -29,9 +29,6 @@ enum {
 	/* a none that stands for trouble outlives its next look by this: no mail waits for it */
 	DECIDE_RETRY_MARGIN_S = 120,
 
-	/* daily, section 10.2 */
-	DECIDE_REFETCH_S = 86400,
-
 	/* DNS trouble: looked at again after this, later and later */
 	DECIDE_UNDECIDED_RETRY_S = 15,
 	DECIDE_UNDECIDED_RETRY_MAX_S = 120,

@@ -9,7 +9,7 @@
 
 #include "policy/decide.h"
 
-enum { NOW = 1700000000, HOUR_S = 3600, DAY_S = 86400, HOLD_S = 1800 };
+enum { NOW = 1700000000, HOUR_S = 3600, DAY_S = 86400, YEAR_S = 365 * DAY_S, HOLD_S = 1800 };
 
 static char old_test[] = "old.test", new_test[] = "new.test", wild_test[] = "*.new.test";
 static char *old_mx[] = {old_test}, *new_mx[] = {new_test, wild_test};
@@ -42,12 +42,15 @@ enum kind {
 	NONE_HOLD_ENDED,
 	NONE_HOLD_ENDED_OVER,
 	NONE_HOLD_ENDED_DAYS_AGO,
-	POLICY, /* fresh, id "a" */
+	NONE_AHEAD,        /* the clock was a year ahead; so in the next */
+	NONE_FAILED_AHEAD, /* id "a" could not be had */
+	POLICY,            /* fresh, id "a" */
 	POLICY_RECHECK,
 	POLICY_REFETCH,
 	POLICY_BACKS_OFF,     /* id "a" again was not to be had; refetch is due */
 	POLICY_BACKS_OFF_NEW, /* the new id "b" was not to be had */
 	POLICY_RETRY,         /* the back-off of "b" is over */
+	POLICY_AHEAD,         /* looked at by that clock, id "a" was not to be had */
 	POLICY_IMPORTED,      /* from a map */
 	POLICY_EXPIRED,
 	POLICY_EXPIRED_BACKS_OFF, /* id "a" was not to be had just before */
@@ -56,9 +59,10 @@ enum kind {
 
 static const char *const kind_names[KINDS] = {"nothing", "held", "held long", "held days ago",
     "none", "none doubted", "none stale", "none failed", "none failed retry", "none failed over",
-    "none hold ended", "none hold ended over", "none hold ended days ago", "policy",
-    "policy recheck", "policy refetch", "policy backs off", "policy backs off new", "policy retry",
-    "policy imported", "policy expired", "policy expired backs off"};
+    "none hold ended", "none hold ended over", "none hold ended days ago", "none ahead",
+    "none failed ahead", "policy", "policy recheck", "policy refetch", "policy backs off",
+    "policy backs off new", "policy retry", "policy ahead", "policy imported", "policy expired",
+    "policy expired backs off"};
 
 static const struct entry kinds[KINDS] = {
     [HELD] = {.wanted = NOW - 60, .expires = NOW - 60 + HOLD_S, .recheck = NOW},
@@ -94,6 +98,14 @@ static const struct entry kinds[KINDS] = {
 	.wanted = NOW - 3 * DAY_S,
 	.expires = NOW - 2 * DAY_S,
 	.recheck = NOW - 2 * DAY_S},
+    [NONE_AHEAD] = {.state = ENTRY_NONE,
+	.confirmed = NOW + YEAR_S,
+	.expires = NOW + YEAR_S + HOUR_S,
+	.recheck = NOW + YEAR_S + 1800},
+    [NONE_FAILED_AHEAD] = {.state = ENTRY_NONE,
+	.expires = NOW + YEAR_S + 420,
+	.recheck = NOW + YEAR_S + 300,
+	.failure = FAILURE("a", NOW + YEAR_S + 300, 1)},
 #define LIVE \
 	.state = ENTRY_POLICY, .id = "a", .fetched = NOW - DAY_S, .expires = NOW + 29 * DAY_S, \
 	.confirmed = NOW - HOUR_S
@@ -105,6 +117,8 @@ static const struct entry kinds[KINDS] = {
     [POLICY_BACKS_OFF_NEW] = {LIVE, .recheck = NOW, .refetch = NOW + 300,
 	.failure = FAILURE("b", NOW + 60, 9)},
     [POLICY_RETRY] = {LIVE, .recheck = NOW, .refetch = NOW + 300, .failure = FAILURE("b", NOW, 1)},
+    [POLICY_AHEAD] = {LIVE, .recheck = NOW + YEAR_S, .refetch = NOW + YEAR_S,
+	.failure = FAILURE("a", NOW + YEAR_S, 1)},
     [POLICY_IMPORTED] = {.state = ENTRY_POLICY, .expires = NOW + 29 * DAY_S},
     [POLICY_EXPIRED] = {.state = ENTRY_POLICY,
 	.id = "a",
@@ -224,12 +238,15 @@ each_row_of_the_table_has_its_outcome(void **state UNUSED)
 	    [NONE_HOLD_ENDED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
 	    [NONE_HOLD_ENDED_OVER] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
 	    [NONE_HOLD_ENDED_DAYS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
+	    [NONE_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
+	    [NONE_FAILED_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [POLICY] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_RECHECK] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_REFETCH] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_BACKS_OFF] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_BACKS_OFF_NEW] = {O_KEPT, O_KEPT, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_RETRY] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
+	    [POLICY_AHEAD] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_IMPORTED] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_EXPIRED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [POLICY_EXPIRED_BACKS_OFF] = {O_NONE_FAILED, O_FETCH, O_NONE, O_NONE, O_HELD},
@@ -506,6 +523,7 @@ check_next(const struct combination *c, const struct entry *cached, const struct
 	INVARIANT(entry_due(next, NOW) >= NOW + 15 || entry_due(next, NOW) == next->expires);
 	INVARIANT(entry_due(next, NOW) > NOW);
 	INVARIANT(!entry_forgettable(next, NOW));
+	INVARIANT(!entry_ahead(next, NOW) && next->recheck <= NOW + ENTRY_AHEAD_MAX_S);
 	if (next->state == ENTRY_POLICY && c->fetch == FETCH_POLICY) {
 		INVARIANT(next->refetch >= NOW + 60 && next->refetch < next->expires);
 		INVARIANT(next->policy->mode == c->fetched_mode);
@@ -531,6 +549,7 @@ check_combination(const struct combination *c)
 		INVARIANT(c->fetch == FETCH_NOT_TRIED);
 		INVARIANT(c->seen <= NEW_ID || is_live(cached));
 		INVARIANT(cached == NULL || cached->failure.retry <= NOW ||
+			  cached->failure.retry >= NOW + YEAR_S ||
 			  (c->seen <= NEW_ID && strcmp(cached->failure.id, ev.id) != 0));
 		return;
 	}
@@ -700,6 +719,46 @@ a_domain_without_a_policy_stays_good_in_the_map_through_days_of_trouble(void **s
 }
 
 static void
+a_clock_that_was_a_year_ahead_costs_no_policy(void **state UNUSED)
+{
+	struct world w = {.now = NOW + YEAR_S};
+
+	world_look(&w, SAME_ID, FETCH_FAILED, MODE_NONE); /* "certificate has expired" */
+	w.now = NOW;
+	assert_int_equal(entry_verdict(&w.e, w.now), VERDICT_UNDECIDED);
+	world_look(&w, SAME_ID, FETCH_POLICY, MODE_ENFORCE);
+	assert_int_equal(entry_verdict(&w.e, w.now), VERDICT_ENFORCE);
+	assert_in_range(entry_due(&w.e, w.now), NOW + HOUR_S, NOW + DAY_S);
+	entry_clear(&w.e);
+}
+
+static void
+a_testing_policy_of_a_clock_that_was_ahead_is_not_kept(void **state UNUSED)
+{
+	struct world w = {.now = NOW + YEAR_S};
+
+	world_look(&w, SAME_ID, FETCH_POLICY, MODE_TESTING);
+	w.now = NOW;
+	world_look(&w, SAME_ID, FETCH_FAILED, MODE_NONE);
+	assert_int_equal(w.e.state, ENTRY_NONE);
+	assert_in_range(w.e.expires, NOW, NOW + HOUR_S);
+	entry_clear(&w.e);
+}
+
+static void
+a_live_policy_whose_recheck_is_a_year_away_is_written_again(void **state UNUSED)
+{
+	struct evidence ev = evidence_of(SAME_ID, 600, FETCH_NOT_TRIED, MODE_NONE);
+	struct entry cached = *cached_of(POLICY, MODE_ENFORCE, NOW), next;
+	const char *why;
+
+	cached.recheck = NOW + YEAR_S;
+	assert_int_equal(decide(&cached, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
+	assert_int_equal(next.recheck, NOW + 600);
+	entry_clear(&next);
+}
+
+static void
 a_clock_that_was_set_back_does_not_prolong_a_hold(void **state UNUSED)
 {
 	struct entry cached = {.wanted = NOW + DAY_S, .expires = NOW + DAY_S + HOLD_S}, next;
@@ -728,6 +787,9 @@ main(void)
 	    cmocka_unit_test(mail_never_waits_for_the_retry_of_a_policy_that_cannot_be_had),
 	    cmocka_unit_test(
 		a_domain_without_a_policy_stays_good_in_the_map_through_days_of_trouble),
+	    cmocka_unit_test(a_clock_that_was_a_year_ahead_costs_no_policy),
+	    cmocka_unit_test(a_testing_policy_of_a_clock_that_was_ahead_is_not_kept),
+	    cmocka_unit_test(a_live_policy_whose_recheck_is_a_year_away_is_written_again),
 	    cmocka_unit_test(a_clock_that_was_set_back_does_not_prolong_a_hold),
 	};
 
