@@ -618,16 +618,12 @@ watch_new(struct carrier *c, evutil_socket_t fd, short what)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
-	if (w != NULL && (w->event = event_new(c->dns->base, fd, what, on_socket, w)) == NULL) {
-		free(w);
-		w = NULL;
-	}
-	if (w == NULL) /* out of memory: the questions of this socket end with their time-out */
-		return;
+	if (w == NULL || (w->event = event_new(c->dns->base, fd, what, on_socket, w)) == NULL ||
+	    event_add(w->event, NULL) != 0)
+		abort(); /* out of memory: no fault of the servers that would seem silent */
 	w->dns = c->dns;
 	w->channel = c->channel;
 	LIST_INSERT_HEAD(&c->dns->watches, w, link);
-	event_add(w->event, NULL);
 }
 
 static void

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <curl/curl.h>
-#include <dirent.h>
 #include <event2/util.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -30,7 +29,6 @@ enum fetch_error {
 	FETCH_HEADERS,
 	FETCH_STATUS,
 	FETCH_MEDIA,
-	FETCH_MEMORY,
 	FETCH_CUT
 };
 
@@ -192,10 +190,8 @@ body_append(struct fetch *f, const char *bytes, size_t len)
 								      : POLICY_BODY_MAX;
 		unsigned char *body = realloc(f->body, size);
 
-		if (body == NULL) {
-			f->error = FETCH_MEMORY;
-			return false;
-		}
+		if (body == NULL)
+			abort();
 		f->body = body;
 		f->body_size = size;
 	}
@@ -339,8 +335,6 @@ explain(struct fetch *f, CURLcode rc, struct errmsg *em)
 	else if (f->error == FETCH_CUT)
 		errmsg_set(em,
 		    "%s ended the connection in a way that may have cut the policy short", f->host);
-	else if (f->error == FETCH_MEMORY)
-		errmsg_set(em, "%s: out of memory", f->host);
 	else
 		errmsg_set(em, "%s: %s", f->host,
 		    f->curl_text[0] != '\0' ? f->curl_text : curl_easy_strerror(rc));
@@ -445,21 +439,14 @@ watch_new(struct https *https, evutil_socket_t fd, short what)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
-	if (w == NULL)
-		return NULL;
+	if (w == NULL || (w->event = event_new(https->base, fd, what, on_socket, w)) == NULL ||
+	    event_add(w->event, NULL) != 0)
+		abort(); /* out of memory */
 	w->https = https;
-	w->event = event_new(https->base, fd, what, on_socket, w);
-	if (w->event == NULL || event_add(w->event, NULL) != 0) {
-		if (w->event != NULL)
-			event_free(w->event);
-		free(w);
-		return NULL;
-	}
 	LIST_INSERT_HEAD(&https->watches, w, link);
 	return w;
 }
 
-/* An out-of-memory leaves a socket unwatched: its fetch ends with its deadline. */
 static int
 on_socket_wanted(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
 {
@@ -510,7 +497,9 @@ on_tls_context(CURL *easy UNUSED, void *context, void *arg)
 	SSL_CTX_set1_cert_store(context, f->https->trusted);
 	X509_VERIFY_PARAM_set_hostflags(
 	    param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return X509_VERIFY_PARAM_set1_host(param, f->host, 0) == 1 ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+	if (X509_VERIFY_PARAM_set1_host(param, f->host, 0) != 1)
+		abort(); /* out of memory */
+	return CURLE_OK;
 }
 
 /* "HOST:443:ADDRESS,[ADDRESS]" for CURLOPT_RESOLVE: curl asks no resolver of its own. */
@@ -615,14 +604,12 @@ on_addresses(const struct dns_address_answer *addresses, void *arg)
 		fetch_free(f);
 		return;
 	}
-	if (addresses->n == 0)
+	if (addresses->n == 0) {
 		errmsg_set(&em, "no address of the policy host: %s", addresses->why.text);
-	else if (!fetch_start(f, addresses))
-		errmsg_set(&em, "%s: libcurl does not start: out of memory, or built without TLS",
-		    f->host);
-	else
-		return;
-	fetch_fail(f, STS_POLICY_FETCH_ERROR, em.text);
+		fetch_fail(f, STS_POLICY_FETCH_ERROR, em.text);
+	} else if (!fetch_start(f, addresses)) {
+		abort(); /* out of memory */
+	}
 }
 
 bool
@@ -659,33 +646,33 @@ openssl_reason(void)
 	return reason != NULL ? reason : "unknown reason";
 }
 
+/* What is configured counts alone; else the bundle that libcurl was built to use. */
 static bool
-is_directory(const char *path)
+load_trusted(X509_STORE *store, const char *ca_file, struct errmsg *em)
 {
-	DIR *d = opendir(path);
+	const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
+	const char *file = ca_file != NULL  ? ca_file
+			   : bundle != NULL ? bundle
+					    : X509_get_default_cert_file();
 
-	return d != NULL && closedir(d) == 0;
+	ERR_clear_error();
+	if (X509_STORE_load_locations(store, file, NULL) == 1)
+		return true;
+	errmsg_set(em, "CA file %s: no certificate read: %s%s", file, openssl_reason(),
+	    ca_file != NULL ? "" : "; apt-get install ca-certificates");
+	return false;
 }
 
-/* What is configured counts alone; the system's certificates count when nothing is. */
+/* Our rules for certificates are OpenSSL's: no other library would ask on_tls_context(). */
 static bool
-load_trusted(X509_STORE *store, const struct https_config *config, struct errmsg *em)
+check_library(struct errmsg *em)
 {
-	ERR_clear_error();
-	if (config->ca_file != NULL && X509_STORE_load_locations(store, config->ca_file, NULL) != 1)
-		errmsg_set(
-		    em, "CA file %s: no certificate read: %s", config->ca_file, openssl_reason());
-	else if (config->ca_path != NULL && !is_directory(config->ca_path))
-		errmsg_set(
-		    em, "CA directory %s: not a directory, or not readable", config->ca_path);
-	else if (config->ca_path != NULL &&
-		 X509_STORE_load_locations(store, NULL, config->ca_path) != 1)
-		errmsg_set(em, "CA directory %s: %s", config->ca_path, openssl_reason());
-	else if (config->ca_file == NULL && config->ca_path == NULL &&
-		 X509_STORE_set_default_paths(store) != 1)
-		errmsg_set(em, "the system's CA certificates cannot be read: %s", openssl_reason());
-	else
+	const char *tls = curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+	if (curl_global_sslset(CURLSSLBACKEND_OPENSSL, NULL, NULL) == CURLSSLSET_OK)
 		return true;
+	errmsg_set(em, "libcurl was built with %s, want OpenSSL: apt-get install libcurl4",
+	    tls != NULL ? tls : "no TLS library");
 	return false;
 }
 
@@ -721,8 +708,9 @@ https_new(
 	https->timeout_s = config->timeout_s;
 	if (config->user_agent != NULL)
 		ok = (https->user_agent = strdup(config->user_agent)) != NULL;
-	ok = ok && open_multi(https) && (https->trusted = X509_STORE_new()) != NULL &&
-	     load_trusted(https->trusted, config, em);
+	ok = ok && check_library(em) && open_multi(https) &&
+	     (https->trusted = X509_STORE_new()) != NULL &&
+	     load_trusted(https->trusted, config->ca_file, em);
 	if (!ok)
 		https_free(&https);
 	return https;

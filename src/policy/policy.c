@@ -22,7 +22,7 @@ struct parse {
 	struct cursor rest;
 	size_t line;
 	bool have_version, have_mode, have_max_age;
-	bool failed, out_of_memory;
+	bool failed;
 	struct policy *policy;
 	size_t room;    /* slots of policy->mx */
 	void *mx_known; /* tree of policy->mx, which may be thousands */
@@ -37,6 +37,15 @@ const char *
 mode_name(enum mode mode)
 {
 	return mode_names[mode];
+}
+
+/* Memory that is out must not look like the publisher's fault: mail would go unprotected. */
+static void *
+need(void *memory)
+{
+	if (memory == NULL)
+		abort();
+	return memory;
 }
 
 /* ---- findings ---- */
@@ -276,35 +285,23 @@ mx_keep_in_tree(void *mx)
 	(void)mx; /* policy->mx owns it */
 }
 
-/* Takes over mx; false: out of memory. */
-static bool
+/* Takes over mx. */
+static void
 mx_add(struct parse *p, char *mx)
 {
 	struct policy *policy = p->policy;
-	char ***known;
+	char ***known = need(tsearch(mx, &p->mx_known, mx_compare));
 
-	if (policy->n_mx == p->room) {
-		size_t room = p->room == 0 ? 8 : 2 * p->room;
-		char **grown = realloc(policy->mx, room * sizeof(*grown));
-
-		if (grown == NULL)
-			goto fail;
-		policy->mx = grown;
-		p->room = room;
-	}
-	known = tsearch(mx, &p->mx_known, mx_compare);
-	if (known == NULL)
-		goto fail;
 	if (*(char **)known != mx) {
 		parse_warning(p, "\"mx: %s\" was there before", mx);
 		free(mx);
-		return true;
+		return;
+	}
+	if (policy->n_mx == p->room) {
+		p->room = p->room == 0 ? 8 : 2 * p->room;
+		policy->mx = need(realloc(policy->mx, p->room * sizeof(*policy->mx)));
 	}
 	policy->mx[policy->n_mx++] = mx;
-	return true;
-fail:
-	free(mx);
-	return false;
 }
 
 /* Domain, RFC 5321 section 4.1.2: ASCII, no final dot. host_normalize() is kinder to people. */
@@ -320,7 +317,7 @@ is_plain(struct cursor v)
 static void
 field_mx(struct parse *p, struct cursor v)
 {
-	char pattern[MX_PATTERN_MAX + 1], *copy;
+	char pattern[MX_PATTERN_MAX + 1];
 	struct errmsg why = {"not in ASCII, or with a final dot"};
 
 	if (!is_plain(v) ||
@@ -328,9 +325,7 @@ field_mx(struct parse *p, struct cursor v)
 		parse_error(p, "the MX pattern is no host name: %s", why.text);
 		return;
 	}
-	copy = strdup(pattern);
-	if (copy == NULL || !mx_add(p, copy))
-		p->out_of_memory = true;
+	mx_add(p, need(strdup(pattern)));
 }
 
 static void
@@ -401,7 +396,7 @@ parse_body(struct parse *p)
 		parse_error(p, "the body begins with a byte order mark");
 		p->line = 0;
 	}
-	while (p->rest.p < p->rest.end && !p->out_of_memory && (!p->failed || p->findings != NULL))
+	while (p->rest.p < p->rest.end && (!p->failed || p->findings != NULL))
 		parse_line(p, take_line(p));
 	if (p->failed && p->findings == NULL)
 		return;
@@ -415,16 +410,10 @@ policy_parse(struct cursor body, struct findings *findings, struct errmsg *em)
 {
 	struct parse p = {.rest = body, .findings = findings, .em = em};
 
-	p.policy = calloc(1, sizeof(*p.policy));
-	if (p.policy == NULL) {
-		errmsg_set(em, "out of memory");
-		return NULL;
-	}
+	p.policy = need(calloc(1, sizeof(*p.policy)));
 	parse_body(&p);
 	tdestroy(p.mx_known, mx_keep_in_tree);
-	if (p.out_of_memory)
-		errmsg_set(em, "out of memory");
-	if (p.failed || p.out_of_memory) {
+	if (p.failed) {
 		policy_free(p.policy);
 		return NULL;
 	}

@@ -1,5 +1,7 @@
 #include "discover/https.h"
 
+#include <curl/curl.h>
+#include <dlfcn.h>
 #include <event2/event.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -428,24 +430,71 @@ closing_fails_what_is_outstanding(void **state UNUSED)
 	https_free(&c.https);           /* NULL-safe */
 }
 
+/* --- a system that lacks something: what libcurl says of itself, as we want it to say --- */
+
+static const char *bundle; /* NULL: the real one */
+static bool other_tls;
+
+curl_version_info_data *
+curl_version_info(CURLversion version)
+{
+	static curl_version_info_data data;
+	curl_version_info_data *(*real)(CURLversion);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "curl_version_info");
+	data = *real(version);
+	if (bundle != NULL)
+		data.cainfo = bundle;
+	if (other_tls)
+		data.ssl_version = "GnuTLS/3.7.9";
+	return &data;
+}
+
+CURLsslset
+curl_global_sslset(curl_sslbackend id, const char *name, const curl_ssl_backend ***all)
+{
+	CURLsslset (*real)(curl_sslbackend, const char *, const curl_ssl_backend ***);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "curl_global_sslset");
+	return other_tls ? CURLSSLSET_UNKNOWN_BACKEND : real(id, name, all);
+}
+
+static void
+expect_no_start(const char *ca_file, const char *first, const char *second)
+{
+	struct https_config config = {.ca_file = ca_file, .timeout_s = 1};
+	struct event_base *base = event_base_new();
+	struct errmsg em = {""};
+
+	assert_null(https_new(base, NULL, &config, &em));
+	if (strstr(em.text, first) == NULL || strstr(em.text, second) == NULL)
+		fail_msg("\"%s\" does not say \"%s\" and \"%s\"", em.text, first, second);
+	event_base_free(base);
+}
+
 static void
 a_ca_that_cannot_be_read_is_an_error_at_start(void **state UNUSED)
 {
-	static const struct https_config bad[] = {
-	    {.ca_file = "/nonexistent/ca.pem", .timeout_s = 1},
-	    {.ca_file = "/dev/null", .timeout_s = 1},
-	    {.ca_path = "/nonexistent/certs", .timeout_s = 1},
-	};
-	struct event_base *base = event_base_new();
+	expect_no_start("/nonexistent/ca.pem", "/nonexistent/ca.pem", "no certificate read");
+	expect_no_start("/dev/null", "/dev/null", "no certificate read");
+}
 
-	for (size_t i = 0; i < N(bad); i++) {
-		struct errmsg em = {""};
+static void
+a_system_without_certificates_is_an_error_at_start(void **state UNUSED)
+{
+	bundle = "/nonexistent/bundle.crt";
+	expect_no_start(NULL, bundle, "apt-get install ca-certificates");
+	bundle = "/dev/null";
+	expect_no_start(NULL, bundle, "apt-get install ca-certificates");
+	bundle = NULL;
+}
 
-		assert_null(https_new(base, NULL, &bad[i], &em));
-		assert_non_null(
-		    strstr(em.text, bad[i].ca_file != NULL ? bad[i].ca_file : bad[i].ca_path));
-	}
-	event_base_free(base);
+static void
+a_libcurl_without_openssl_is_an_error_at_start(void **state UNUSED)
+{
+	other_tls = true;
+	expect_no_start(NULL, "GnuTLS", "libcurl4");
+	other_tls = false;
 }
 
 int
@@ -462,6 +511,8 @@ main(void)
 	    cmocka_unit_test(fetches_that_hang_do_not_delay_those_that_do_not),
 	    cmocka_unit_test(closing_fails_what_is_outstanding),
 	    cmocka_unit_test(a_ca_that_cannot_be_read_is_an_error_at_start),
+	    cmocka_unit_test(a_system_without_certificates_is_an_error_at_start),
+	    cmocka_unit_test(a_libcurl_without_openssl_is_an_error_at_start),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

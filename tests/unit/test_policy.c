@@ -1,10 +1,14 @@
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -309,6 +313,34 @@ a_copy_is_equal_and_shares_nothing(void **state UNUSED)
 	policy_free(p);
 }
 
+static bool memory_is_out;
+
+char *
+strdup(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = memory_is_out ? NULL : malloc(size);
+
+	return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+static void
+memory_that_is_out_does_not_make_a_policy_invalid(void **state UNUSED)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		memory_is_out = true;
+		signal(SIGABRT, SIG_DFL);
+		policy_free(policy_parse(cursor_of(ROW(GOOD)), NULL, NULL));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int
 main(void)
 {
@@ -319,6 +351,7 @@ main(void)
 	    cmocka_unit_test(lint_goes_on_after_an_error),
 	    cmocka_unit_test(a_body_has_at_most_64_kib),
 	    cmocka_unit_test(a_body_full_of_patterns_or_errors_is_bounded_work),
+	    cmocka_unit_test(memory_that_is_out_does_not_make_a_policy_invalid),
 	    cmocka_unit_test(a_copy_is_equal_and_shares_nothing),
 	};
 
