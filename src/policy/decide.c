@@ -153,14 +153,12 @@ none_for_absence(struct entry *e, const struct evidence *ev, time_t now)
 	    now + ttl_s / 4 * 3; /* a domain in steady use is looked at before it is doubted */
 }
 
-/*
- * When the trouble began: one hold for it all, however often it is looked at, if that was lately.
- */
+/* When the trouble began: one hold for it all, as long as it is looked at without a break. */
 static time_t
 hold_began(const struct entry *e, time_t now)
 {
 	bool counts = e->state != ENTRY_POLICY && e->wanted != 0 && e->wanted <= now &&
-		      now < e->expires + DECIDE_HOLD_MEMORY_S;
+		      now <= e->recheck + DECIDE_HOLD_BREAK_S;
 
 	return counts ? e->wanted : now;
 }

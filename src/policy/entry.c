@@ -112,7 +112,7 @@ care_s(const struct entry *e)
 
 	if (e->state != ENTRY_POLICY)
 		return none_confirmed(e) ? NONE_GOOD_S : DOUBTED_USED_S;
-	life = e->fetched == 0 ? DAY_S : e->expires - e->fetched;
+	life = e->expires - e->fetched; /* long, when a map gave it and it was never fetched */
 	return life >= DAY_S ? ENTRY_UNUSED_S : time_max(life, SHORT_USED_S);
 }
 

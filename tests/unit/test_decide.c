@@ -30,9 +30,10 @@ static struct policy cached_policies[] = {
 
 enum kind {
 	NOTHING,
-	HELD,              /* for a minute */
-	HELD_LONG,         /* the hold has just ended */
-	HELD_DAYS_AGO,     /* the daemon was down since */
+	HELD,           /* for a minute */
+	HELD_LONG,      /* the hold has just ended */
+	HELD_HOURS_AGO, /* the daemon was down since */
+	HELD_DAYS_AGO,
 	NONE,              /* DNS said so half an hour ago */
 	NONE_DOUBTED,      /* said so yesterday */
 	NONE_STALE,        /* eight days ago */
@@ -41,6 +42,7 @@ enum kind {
 	NONE_FAILED_OVER,
 	NONE_HOLD_ENDED,
 	NONE_HOLD_ENDED_OVER,
+	NONE_HOLD_ENDED_HOURS_AGO,
 	NONE_HOLD_ENDED_DAYS_AGO,
 	NONE_AHEAD,        /* the clock was a year ahead; so in the next */
 	NONE_FAILED_AHEAD, /* id "a" could not be had */
@@ -57,16 +59,19 @@ enum kind {
 	KINDS
 };
 
-static const char *const kind_names[KINDS] = {"nothing", "held", "held long", "held days ago",
-    "none", "none doubted", "none stale", "none failed", "none failed retry", "none failed over",
-    "none hold ended", "none hold ended over", "none hold ended days ago", "none ahead",
-    "none failed ahead", "policy", "policy recheck", "policy refetch", "policy backs off",
-    "policy backs off new", "policy retry", "policy ahead", "policy imported", "policy expired",
-    "policy expired backs off"};
+static const char *const kind_names[KINDS] = {"nothing", "held", "held long", "held hours ago",
+    "held days ago", "none", "none doubted", "none stale", "none failed", "none failed retry",
+    "none failed over", "none hold ended", "none hold ended over", "none hold ended hours ago",
+    "none hold ended days ago", "none ahead", "none failed ahead", "policy", "policy recheck",
+    "policy refetch", "policy backs off", "policy backs off new", "policy retry", "policy ahead",
+    "policy imported", "policy expired", "policy expired backs off"};
 
 static const struct entry kinds[KINDS] = {
     [HELD] = {.wanted = NOW - 60, .expires = NOW - 60 + HOLD_S, .recheck = NOW},
     [HELD_LONG] = {.wanted = NOW - HOLD_S, .expires = NOW, .recheck = NOW},
+    [HELD_HOURS_AGO] = {.wanted = NOW - 2 * HOUR_S,
+	.expires = NOW - 2 * HOUR_S + HOLD_S,
+	.recheck = NOW - DECIDE_HOLD_BREAK_S - 1},
     [HELD_DAYS_AGO] = {.wanted = NOW - 3 * DAY_S, .expires = NOW - 3 * DAY_S + HOLD_S},
     [NONE] = {.state = ENTRY_NONE,
 	.confirmed = NOW - 1800,
@@ -92,8 +97,12 @@ static const struct entry kinds[KINDS] = {
 	.recheck = NOW + 180},
     [NONE_HOLD_ENDED_OVER] = {.state = ENTRY_NONE,
 	.wanted = NOW - 3000,
-	.expires = NOW - 600,
-	.recheck = NOW - 720},
+	.expires = NOW - 480,
+	.recheck = NOW - DECIDE_HOLD_BREAK_S},
+    [NONE_HOLD_ENDED_HOURS_AGO] = {.state = ENTRY_NONE,
+	.wanted = NOW - 2 * HOUR_S,
+	.expires = NOW - HOUR_S,
+	.recheck = NOW - HOUR_S - 120},
     [NONE_HOLD_ENDED_DAYS_AGO] = {.state = ENTRY_NONE,
 	.wanted = NOW - 3 * DAY_S,
 	.expires = NOW - 2 * DAY_S,
@@ -228,6 +237,7 @@ each_row_of_the_table_has_its_outcome(void **state UNUSED)
 	    [NOTHING] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD_LONG] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
+	    [HELD_HOURS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD_DAYS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_KEPT},
 	    [NONE_DOUBTED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_KEPT},
@@ -237,6 +247,7 @@ each_row_of_the_table_has_its_outcome(void **state UNUSED)
 	    [NONE_FAILED_OVER] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_HOLD_ENDED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
 	    [NONE_HOLD_ENDED_OVER] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
+	    [NONE_HOLD_ENDED_HOURS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_HOLD_ENDED_DAYS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_FAILED_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
@@ -292,6 +303,10 @@ a_fetched_body_counts_when_announced_or_when_it_renews_a_live_policy(void **stat
 					    next.id, s <= NEW_ID ? ev.id : cached->id);
 					assert_int_equal(next.failure.type, STS_OK);
 					assert_int_equal(next.failure.retry, 0);
+					assert_int_equal(
+					    next.confirmed, s <= NEW_ID ? NOW : cached->confirmed);
+					assert_int_equal(next.recheck, NOW + 600);
+					assert_int_equal(next.wanted, 0);
 				}
 				entry_clear(&next);
 			}
@@ -374,7 +389,7 @@ ttls_are_bounded(void **state UNUSED)
 
 		assert_int_equal(decide(NULL, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
 		assert_int_equal(next.expires, NOW + t[i].none_s);
-		assert_in_range(next.recheck, NOW + 60, next.expires - 60);
+		assert_int_equal(next.recheck, NOW + t[i].none_s / 4 * 3);
 		ev = evidence_of(SAME_ID, t[i].ttl_s, FETCH_NOT_TRIED, MODE_NONE);
 		assert_int_equal(decide(cached_of(POLICY_RECHECK, MODE_TESTING, NOW), &ev, NOW,
 				     &limits, &next, &why),
@@ -479,6 +494,8 @@ check_live(const struct combination *c, const struct entry *cached, const struct
 		return;
 	INVARIANT(next->expires == cached->expires);
 	INVARIANT(next->fetched == cached->fetched);
+	INVARIANT(next->confirmed ==
+		  (c->seen == SAME_ID && strcmp(cached->id, "a") == 0 ? NOW : cached->confirmed));
 	INVARIANT(next->policy->mode == cached->policy->mode);
 	INVARIANT(strcmp(next->id, cached->id) == 0);
 	INVARIANT(entry_verdict(next, NOW) == entry_verdict(cached, NOW));
@@ -511,6 +528,8 @@ check_not_live(const struct combination *c, const struct entry *cached, const st
 		INVARIANT(next->policy == NULL && next->id[0] == '\0');
 	if (next->state == ENTRY_NONE && c->seen <= NEW_ID)
 		INVARIANT(next->failure.type != STS_OK && next->failure.retry > NOW);
+	if (c->seen == ABSENT || c->seen == INVALID)
+		INVARIANT(next->failure.type == STS_OK);
 }
 
 static void
@@ -528,7 +547,8 @@ check_next(const struct combination *c, const struct entry *cached, const struct
 		INVARIANT(next->refetch >= NOW + 60 && next->refetch < next->expires);
 		INVARIANT(next->policy->mode == c->fetched_mode);
 	}
-	if (next->failure.type != STS_OK && c->fetch == FETCH_FAILED && next->failure.at == NOW) {
+	if (c->fetch == FETCH_FAILED && (c->seen <= NEW_ID || is_live(cached))) {
+		INVARIANT(next->failure.type != STS_OK && next->failure.at == NOW);
 		INVARIANT(next->failure.retry >= NOW + DECIDE_RETRY_MIN_S);
 		INVARIANT(next->failure.retry <= NOW + DECIDE_RETRY_MAX_S);
 		INVARIANT(next->failure.count >= 1);
@@ -641,6 +661,24 @@ trouble_that_does_not_end_holds_mail_once(void **state UNUSED)
 	assert_int_equal(held_s, HOLD_S);
 	assert_in_range(w.lookups, 20, 500);
 	entry_clear(&w.e);
+}
+
+static void
+trouble_is_looked_at_again_later_and_later(void **state UNUSED)
+{
+	static const struct {
+		time_t held_s, after_s;
+	} t[] = {{0, 15}, {120, 15}, {240, 30}, {800, 100}, {960, 120}, {1799, 120}};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct entry cached = {.wanted = NOW - t[i].held_s, .recheck = NOW}, next;
+		struct evidence ev = evidence_of(TEMPFAIL, 0, FETCH_NOT_TRIED, MODE_NONE);
+		const char *why;
+
+		assert_int_equal(decide(&cached, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
+		assert_int_equal(next.state, ENTRY_UNDECIDED);
+		assert_int_equal(next.recheck, NOW + t[i].after_s);
+	}
 }
 
 static void
@@ -782,6 +820,7 @@ main(void)
 	    cmocka_unit_test(a_look_before_the_recheck_is_due_writes_nothing),
 	    cmocka_unit_test(whatever_comes_together_the_invariants_hold),
 	    cmocka_unit_test(trouble_that_does_not_end_holds_mail_once),
+	    cmocka_unit_test(trouble_is_looked_at_again_later_and_later),
 	    cmocka_unit_test(an_enforce_policy_survives_all_trouble_until_its_expiry),
 	    cmocka_unit_test(a_policy_whose_record_was_stripped_goes_on_while_its_body_is_served),
 	    cmocka_unit_test(mail_never_waits_for_the_retry_of_a_policy_that_cannot_be_had),

@@ -85,11 +85,12 @@ what_is_no_name_is_invalid(void **state UNUSED)
 	} t[] = {
 #define ROW(s) {s, sizeof(s) - 1}
 	    ROW(""), ROW("."), ROW(".."), ROW("a..test"), ROW(".a.test"), ROW("a.test.."),
-	    ROW("a b.test"), ROW(" a.test"), ROW("a.test\n"), ROW("a.te\0st"), ROW("a.test\0"),
-	    ROW("a\x7f.test"), ROW("a@b.test"), ROW("a/b.test"), ROW("*.test"), ROW("a\"b.test"),
-	    ROW("a:b.test"), ROW("\xff\xfe.test"), ROW("\xc0\xae.test"), ROW("\xed\xa0\x80.test"),
-	    ROW("b\xc3\xbc\x63her..test"), ROW("\xe2\x80\x8b.test"), ROW("[1.2.3.4"),
-	    ROW("[1.2\n.3.4]"), ROW("_foo..test"), ROW("\xe2\x84\x80.test") /* maps to "a/c" */
+	    ROW("a b.test"), ROW(" a.test"), ROW("a.test\n"), ROW("a.te\0st"),
+	    ROW("b\xc3\xbc\0.test"), ROW("a.test\0"), ROW("a\x7f.test"), ROW("a@b.test"),
+	    ROW("a/b.test"), ROW("*.test"), ROW("a\"b.test"), ROW("a:b.test"), ROW("\xff\xfe.test"),
+	    ROW("\xc0\xae.test"), ROW("\xed\xa0\x80.test"), ROW("b\xc3\xbc\x63her..test"),
+	    ROW("\xe2\x80\x8b.test"), ROW("[1.2.3.4"), ROW("[1.2\n.3.4]"), ROW("_foo..test"),
+	    ROW("\xe2\x84\x80.test") /* maps to "a/c" */
 #undef ROW
 	};
 

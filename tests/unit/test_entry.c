@@ -172,11 +172,14 @@ static void
 requirements_differ_in_kind_time_and_patterns(void **state UNUSED)
 {
 	char b_copy[] = "*.b.test", *same[] = {mx_test, b_copy}, *other[] = {mx_test, c_test};
+	char *first[] = {c_test, b_test};
 	struct requirement a = {REQUIRE_ENFORCE, NOW, 2, patterns},
 			   b = {REQUIRE_ENFORCE, NOW, 2, same};
 
 	assert_true(requirement_equal(&a, &b));
 	b.mx = other;
+	assert_false(requirement_equal(&a, &b));
+	b.mx = first;
 	assert_false(requirement_equal(&a, &b));
 	b = a;
 	b.n_mx = 1;
@@ -330,6 +333,12 @@ a_policy_of_minutes_is_not_fetched_for_months_after_one_message(void **state UNU
 	e.used--;
 	assert_int_equal(entry_due(&e, NOW), e.expires);
 	assert_true(entry_forgettable(&e, e.expires));
+	e.expires = NOW + DAY_S; /* a day is no short life */
+	assert_int_equal(entry_due(&e, NOW), e.refetch);
+	e.expires--;
+	e.used = NOW - DAY_S + 1;
+	assert_int_equal(entry_due(&e, NOW), e.expires);
+	e.used = NOW - 2 * HOUR_S;
 	e.expires = NOW + 10 * HOUR_S;
 	assert_int_equal(entry_due(&e, NOW), e.refetch);
 	e.used = NOW - 10 * HOUR_S;

@@ -72,6 +72,7 @@ bodies_that_follow_the_syntax_are_policies(void **state UNUSED)
 		"enforce 604800 mx.test"},
 	    {ROW(GOOD "x: \xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf\xe0\xa0\x80\xf0\x90\x80\x80\n"),
 		"enforce 604800 mx.test"},
+	    {ROW(GOOD "x: ~\xc2\x80\xdf\xbf\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "Mode: strict\nMX: not a host\nVERSION: 7\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "mode: none\nmax_age: 1\nversion: STSv2\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "mode: strict\nmax_age: -1\n"), "enforce 604800 mx.test"},
@@ -169,6 +170,15 @@ bodies_that_do_not_are_invalid_with_the_line_of_the_first_error(void **state UNU
 	    {ROW(GOOD "x: \xff\n"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc3"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc3\n\xbc\n"), "line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xc3"
+		      "A\n"),
+		"line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xe4"
+		      "A\x8b\n"),
+		"line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xe4\xbe"
+		      "A\n"),
+		"line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xbc\n"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc1\xbf\n"), "line 5: the value of \"x\" has"},         /* overlong */
 	    {ROW(GOOD "x: \xe0\x9f\xbf\n"), "line 5: the value of \"x\" has"},     /* overlong */
@@ -252,6 +262,18 @@ lint_goes_on_after_an_error(void **state UNUSED)
 	findings_clear(&f);
 	assert_null(f.errors);
 	assert_int_equal(f.n_errors + f.n_warnings, 0);
+}
+
+static void
+an_mx_that_is_no_pattern_does_not_count(void **state UNUSED)
+{
+	static const char text[] = "version: STSv1\nmode: enforce\nmx: *\nmax_age: 1\n";
+	struct findings f = {0};
+
+	assert_null(parse(text, sizeof(text) - 1, &f, NULL));
+	assert_int_equal(f.n_errors, 2);
+	assert_non_null(strstr(f.errors[1], "there is no valid \"mx\""));
+	findings_clear(&f);
 }
 
 static void
@@ -349,6 +371,7 @@ main(void)
 	    cmocka_unit_test(bodies_that_do_not_are_invalid_with_the_line_of_the_first_error),
 	    cmocka_unit_test(lint_tells_what_is_doubtful_in_a_valid_policy),
 	    cmocka_unit_test(lint_goes_on_after_an_error),
+	    cmocka_unit_test(an_mx_that_is_no_pattern_does_not_count),
 	    cmocka_unit_test(a_body_has_at_most_64_kib),
 	    cmocka_unit_test(a_body_full_of_patterns_or_errors_is_bounded_work),
 	    cmocka_unit_test(memory_that_is_out_does_not_make_a_policy_invalid),
