@@ -134,6 +134,24 @@ a_host_has_up_to_253_characters_and_perhaps_one_label(void **state UNUSED)
 }
 
 static void
+names_are_equal_but_for_case_and_one_final_dot(void **state UNUSED)
+{
+	static const struct {
+		const char *a, *b;
+		bool want;
+	} t[] = {{"a.test", "a.test", true}, {"A.test", "a.TEST", true},
+	    {"a.test.", "a.test", true}, {"a.test.", "a.test.", true}, {"", ".", true},
+	    {"", "", true}, {"a.test..", "a.test", false}, {"a.test", "b.test", false},
+	    {"a.test", "a.tes", false}, {"a.test", "a.test.x", false},
+	    {"a[.test", "a{.test", false}};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (domain_equal(t[i].a, t[i].b) != t[i].want ||
+		    domain_equal(t[i].b, t[i].a) != t[i].want)
+			fail_msg("row %zu: %s and %s", i, t[i].a, t[i].b);
+}
+
+static void
 megabytes_of_name_are_refused_before_they_are_parsed(void **state UNUSED)
 {
 	static char big[1 << 20];
@@ -155,6 +173,7 @@ main(void)
 	    cmocka_unit_test(what_is_no_name_is_invalid),
 	    cmocka_unit_test(a_policy_domain_leaves_room_for_its_policy_host),
 	    cmocka_unit_test(a_host_has_up_to_253_characters_and_perhaps_one_label),
+	    cmocka_unit_test(names_are_equal_but_for_case_and_one_final_dot),
 	    cmocka_unit_test(megabytes_of_name_are_refused_before_they_are_parsed),
 	};
 
