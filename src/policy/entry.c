@@ -4,9 +4,8 @@
 #include <string.h>
 
 enum {
-	DAY_S = 86400,
-	SHORT_USED_S = 2 * 3600, /* in use, for a policy of less than a day: at least */
-	DOUBTED_USED_S = DAY_S   /* in use, for what stands for a failure or an ended hold */
+	SHORT_USED_S = 2 * 3600,    /* in use, for a policy of less than a day: at least */
+	DOUBTED_USED_S = WHEN_DAY_S /* in use, for what stands for a failure or an ended hold */
 };
 
 static time_t
@@ -113,7 +112,7 @@ care_s(const struct entry *e)
 	if (e->state != ENTRY_POLICY)
 		return none_confirmed(e) ? NONE_GOOD_S : DOUBTED_USED_S;
 	life = e->expires - e->fetched; /* long, when a map gave it and it was never fetched */
-	return life >= DAY_S ? ENTRY_UNUSED_S : time_max(life, SHORT_USED_S);
+	return life >= WHEN_DAY_S ? ENTRY_UNUSED_S : time_max(life, SHORT_USED_S);
 }
 
 static bool

@@ -13,6 +13,7 @@
 #include "policy/domain.h"
 #include "policy/policy.h"
 #include "policy/txt.h"
+#include "util/when.h"
 
 enum entry_state {
 	ENTRY_UNDECIDED, /* wanted, and DNS did not say yet: mail is held */
@@ -64,11 +65,12 @@ struct requirement {
 
 /* Seconds. */
 enum {
-	NONE_GOOD_S = 7 * 86400,     /* "none" in a map, after the last confirmation */
-	NONE_CONFIRM_S = 86400,      /* a none in use is confirmed daily, so that it stays good */
-	ENTRY_REFETCH_S = 86400,     /* daily, RFC 8461 section 10.2 */
-	ENTRY_AHEAD_MAX_S = 3720,    /* no recheck, retry or end of a none is set further ahead */
-	ENTRY_UNUSED_S = 180 * 86400 /* a policy that nobody asked for so long is not refreshed */
+	NONE_GOOD_S = 7 * WHEN_DAY_S, /* "none" in a map, after the last confirmation */
+	NONE_CONFIRM_S = WHEN_DAY_S,  /* a none in use is confirmed daily, so that it stays good */
+	ENTRY_REFETCH_S = WHEN_DAY_S, /* daily, RFC 8461 section 10.2 */
+	ENTRY_AHEAD_MAX_S = 3720,     /* no recheck, retry or end of a none is set further ahead */
+	ENTRY_UNUSED_S =
+	    180 * WHEN_DAY_S /* a policy that nobody asked for so long is not refreshed */
 };
 
 /*

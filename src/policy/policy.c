@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/grammar.h"
 #include "policy/mx.h"
 #include "util/ascii.h"
+#include "util/when.h"
 
 enum {
 	FINDINGS_MAX = 100, /* of each kind; a hostile body of 64 KiB could have 65536 */
-	FIELD_NAME_MAX = 32,
-	DAY_S = 86400,
-	WEEK_S = 7 * DAY_S
+	TEXT_MAX = 160,     /* bytes of one finding with its NUL */
+	WEEK_S = 7 * WHEN_DAY_S
 };
 
 /* A parse under way. */
@@ -68,17 +69,17 @@ static void parse_error(struct parse *p, const char *fmt, ...) PRINTF_LIKE(2, 3)
 static void parse_warning(struct parse *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void
-finding_print(char out[POLICY_TEXT_MAX], size_t line, const char *fmt, va_list ap)
+finding_print(char out[TEXT_MAX], size_t line, const char *fmt, va_list ap)
 {
-	int n = line == 0 ? 0 : snprintf(out, POLICY_TEXT_MAX, "line %zu: ", line);
+	int n = line == 0 ? 0 : snprintf(out, TEXT_MAX, "line %zu: ", line);
 
-	vsnprintf(out + n, POLICY_TEXT_MAX - (size_t)n, fmt, ap);
+	vsnprintf(out + n, TEXT_MAX - (size_t)n, fmt, ap);
 }
 
 static void
 parse_error(struct parse *p, const char *fmt, ...)
 {
-	char text[POLICY_TEXT_MAX];
+	char text[TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -94,7 +95,7 @@ parse_error(struct parse *p, const char *fmt, ...)
 static void
 parse_warning(struct parse *p, const char *fmt, ...)
 {
-	char text[POLICY_TEXT_MAX];
+	char text[TEXT_MAX];
 	va_list ap;
 
 	if (p->findings == NULL)
@@ -134,25 +135,6 @@ take_line(struct parse *p)
 	if (lf != NULL && line.end > line.p && line.end[-1] == '\r')
 		line.end--;
 	return line;
-}
-
-static bool
-is_wsp(unsigned char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* sts-policy-ext-name; the names that we know have the same form. */
-static bool
-take_name(struct cursor *c, struct cursor *name)
-{
-	name->p = c->p;
-	while (c->p < c->end &&
-	       (ascii_alnum(*c->p) ||
-		   (c->p > name->p && (*c->p == '_' || *c->p == '-' || *c->p == '.'))))
-		c->p++;
-	name->end = c->p;
-	return cursor_len(name) > 0 && cursor_len(name) <= FIELD_NAME_MAX;
 }
 
 /*
@@ -199,13 +181,12 @@ split_field(struct parse *p, struct cursor line, struct cursor *name, struct cur
 		parse_error(p, "an empty line");
 		return false;
 	}
-	if (!take_name(&line, name) || !cursor_take(&line, ":")) {
+	if (!grammar_take_name(&line, name) || !cursor_take(&line, ":")) {
 		parse_error(p, "not \"name: value\"");
 		return false;
 	}
-	while (line.p < line.end && is_wsp(*line.p))
-		line.p++;
-	while (line.end > line.p && is_wsp(line.end[-1]))
+	grammar_skip_wsp(&line);
+	while (line.end > line.p && grammar_wsp(line.end[-1]))
 		line.end--;
 	*value = line;
 	if (cursor_len(value) == 0 || !value_is_text(*value)) {
@@ -375,7 +356,7 @@ check_advice(struct parse *p)
 		parse_warning(p, "mode none does not use \"mx\"");
 	if (policy->mode == MODE_NONE)
 		return;
-	if (policy->max_age_s < DAY_S)
+	if (policy->max_age_s < WHEN_DAY_S)
 		parse_warning(
 		    p, "max_age is less than a day: senders forget the policy between messages");
 	else if (policy->mode == MODE_ENFORCE && policy->max_age_s < WEEK_S)

@@ -13,7 +13,6 @@
 
 enum { POLICY_BODY_MAX = 64 * 1024 };   /* bytes; section 3.3 suggests the limit */
 enum { POLICY_MAX_AGE_MAX = 31557600 }; /* seconds, section 3.2 */
-enum { POLICY_TEXT_MAX = 160 };         /* bytes of one finding with its NUL */
 
 enum mode { MODE_NONE, MODE_TESTING, MODE_ENFORCE };
 

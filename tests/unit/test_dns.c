@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "loop.h"
 #include "servers.h"
 
 /* --- messages by hand, for dns_parse_txt() and dns_parse_addresses() --- */
@@ -533,30 +533,6 @@ hear_address(const struct dns_address_answer *answer, void *arg)
 	h->address = *answer;
 }
 
-static double
-now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-/* Runs the loop until n callbacks came; fails after 20 s. */
-static void
-wait_for(const struct heard *h, unsigned n)
-{
-	const struct timeval step = {0, 20000};
-	double end = now_s() + 20;
-
-	while (h->n < n) {
-		if (now_s() > end)
-			fail_msg("%u of %u answers in 20 s", h->n, n);
-		event_base_loopexit(lab.base, &step);
-		event_base_dispatch(lab.base);
-	}
-}
-
 static struct dns_txt_answer
 txt_of(struct dns *dns, const char *domain)
 {
@@ -564,7 +540,7 @@ txt_of(struct dns *dns, const char *domain)
 
 	assert_true(dns_txt(dns, domain, hear_txt, &h));
 	assert_int_equal(h.n, 0); /* never from within the call */
-	wait_for(&h, 1);
+	loop_until(lab.base, &h.n, 1);
 	return h.txt;
 }
 
@@ -575,7 +551,7 @@ addresses_of(struct dns *dns, const char *host)
 
 	assert_true(dns_addresses(dns, host, hear_address, &h));
 	assert_int_equal(h.n, 0);
-	wait_for(&h, 1);
+	loop_until(lab.base, &h.n, 1);
 	return h.address;
 }
 
@@ -821,7 +797,7 @@ thousands_of_silent_lookups_do_not_delay_one_that_is_answered(void **state UNUSE
 	assert_int_equal(a.result, TXT_RECORD);
 	assert_int_equal(silent.n, 0);
 	assert_true(took < 3); /* the first try of the others alone takes as long */
-	wait_for(&silent, SILENT);
+	loop_until(lab.base, &silent.n, SILENT);
 	assert_int_equal(silent.n, SILENT);
 	assert_int_equal(silent.txt.result, TXT_TEMPFAIL);
 	dns_free(&dns);
@@ -852,7 +828,7 @@ query_ids_are_random(void **state UNUSED)
 	ids_drawn = 0;
 	for (int i = 0; i < N; i++)
 		assert_true(dns_txt(dns, "good.test", hear_txt, &h));
-	wait_for(&h, N);
+	loop_until(lab.base, &h.n, N);
 	assert_int_equal(ids_drawn, N); /* the C library's own come from the clock */
 	assert_int_equal(lab.wire.queries, N);
 	for (int i = 1; i < N; i++)
@@ -892,7 +868,7 @@ the_source_port_changes_while_a_lookup_is_outstanding(void **state UNUSED)
 		assert_int_equal(txt_of(dns, "good.test").result, TXT_RECORD);
 	}
 	assert_true(lab.wire.ports >= N / 100);
-	wait_for(&silent, N / 50);
+	loop_until(lab.base, &silent.n, N / 50);
 	assert_int_equal(txt_of(dns, "good.test").result, TXT_RECORD);
 	assert_in_range(destroyed, N / 100, N / 100 + 1); /* all but the last */
 	dns_free(&dns);

@@ -334,6 +334,7 @@ a_policy_of_minutes_is_not_fetched_for_months_after_one_message(void **state UNU
 	assert_int_equal(entry_due(&e, NOW), e.expires);
 	assert_true(entry_forgettable(&e, e.expires));
 	e.expires = NOW + DAY_S; /* a day is no short life */
+	e.used = NOW - 2 * DAY_S;
 	assert_int_equal(entry_due(&e, NOW), e.refetch);
 	e.expires--;
 	e.used = NOW - DAY_S + 1;

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "loop.h"
 #include "servers.h"
 
 /* A network of our own, so that port 443 is ours: nsd, nginx, and a backend of nginx that never
@@ -183,29 +183,6 @@ hear(const struct https_answer *answer, void *arg)
 	h->max_age_s = answer->policy->max_age_s;
 }
 
-static double
-now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static void
-wait_for(const struct heard *h, unsigned n)
-{
-	const struct timeval step = {0, 20000};
-	double end = now_s() + 60;
-
-	while (h->n < n) {
-		if (now_s() > end)
-			fail_msg("%u of %u answers in 60 s", h->n, n);
-		event_base_loopexit(lab.base, &step);
-		event_base_dispatch(lab.base);
-	}
-}
-
 static struct heard
 fetch(struct client *c, const char *domain)
 {
@@ -213,7 +190,7 @@ fetch(struct client *c, const char *domain)
 
 	assert_true(https_fetch(c->https, domain, hear, &h));
 	assert_int_equal(h.n, 0); /* never from within the call */
-	wait_for(&h, 1);
+	loop_until(lab.base, &h.n, 1);
 	return h;
 }
 
@@ -623,7 +600,7 @@ fetches_that_hang_do_not_delay_those_that_do_not(void **state UNUSED)
 	for (int i = 0; i < GOOD; i++)
 		assert_true(https_fetch(c.https, "good.test", hear, &good));
 	begin = now_s();
-	wait_for(&good, GOOD);
+	loop_until(lab.base, &good.n, GOOD);
 	print_message("%d policies in %.0f ms beside %d fetches that hang\n", GOOD,
 	    (now_s() - begin) * 1000, HANG);
 	assert_int_equal(good.policies, GOOD);
