@@ -514,7 +514,7 @@ resolve_want(struct resolver *r, const char *domain)
 		res.pushed = false;
 		if (!known || !resting(&e, now))
 			(void)job_start(r, domain, false);
-	} else if (now >= e.recheck) {
+	} else if (entry_stale(&e, now)) {
 		(void)job_start(r, domain, true);
 	}
 	if (job != NULL && job->saving)

@@ -15,25 +15,25 @@
 #include <sys/queue.h>
 
 #include "policy/domain.h"
-#include "util/ascii.h"
 #include "util/cursor.h"
 
 enum {
 	CNAMES_MAX = 8, /* links of one chain */
 	FAMILY_MAX = DNS_ADDRESSES_MAX /
-		     2,           /* addresses of one family, so that neither displaces the other */
-	TICK_MS = 100,            /* how exactly c-ares's time-outs are kept */
-	PATIENCE_MS = 500,        /* how long the addresses of one family wait for the other's */
-	SOCKET_QUERIES_MAX = 100, /* after which c-ares >= 1.20 takes a fresh source port */
+		     2,    /* addresses of one family, so that neither displaces the other */
+	TICK_MS = 100,     /* how exactly c-ares's time-outs are kept */
+	PATIENCE_MS = 500, /* how long the addresses of one family wait for the other's */
+	CARRIER_QUESTIONS_MAX = 100,
 	QUESTION_MAX = NS_HFIXEDSZ + NS_MAXCDNAME + NS_QFIXEDSZ
 };
 
 struct lookup;
+struct carrier;
 
 struct question {
 	struct lookup *lookup;
 	ns_type type;
-	bool blunt; /* asked again on the blunt channel */
+	struct carrier *carrier;
 };
 
 /* One call of dns_txt() or dns_addresses(). */
@@ -42,7 +42,7 @@ struct lookup {
 	struct dns *dns;
 	char name[HOST_MAX + 1];
 	struct question question[2];
-	unsigned waiting; /* questions that c-ares still holds */
+	unsigned waiting; /* questions without an answer yet */
 	bool done, delivered;
 	struct event *patience; /* NULL: not armed */
 	dns_txt_cb *txt_cb;     /* or address_cb */
@@ -57,33 +57,33 @@ struct lookup {
 /* A socket of c-ares. */
 struct watch {
 	LIST_ENTRY(watch) link;
-	struct dns *dns;
-	ares_channel channel;
+	struct carrier *carrier;
 	struct event *event;
 };
 
 TAILQ_HEAD(lookups, lookup);
 
-/* c-ares names the channel in no callback, so each channel has its own argument. */
+/*
+ * A channel of c-ares. As long as one of its questions is open it asks from the same source port,
+ * which an attacker could find out, so each carries a bounded number of them.
+ */
 struct carrier {
+	LIST_ENTRY(carrier) link;
 	struct dns *dns;
 	ares_channel channel;
+	unsigned asked, open; /* questions: in all; without an answer yet */
+	LIST_HEAD(, watch) watches;
 };
 
-/*
- * c-ares 1.18 tries the next server on SERVFAIL or REFUSED, and when all did so, it says that none
- * could be reached. To tell people what the servers said, such a question is asked once more by
- * `blunt`, which passes every answer on.
- */
 struct dns {
 	struct event_base *base;
-	struct carrier steady, blunt;
+	struct ares_addr_port_node *servers; /* NULL: the system's */
+	int timeout_ms, tries;
+	LIST_HEAD(, carrier) carriers; /* the first one takes questions, the others end theirs */
 	struct __res_state res;
 	bool library, res_ready, closing;
 	struct event *tick, *deliver;
-	unsigned asked_n; /* questions that c-ares holds */
 	struct lookups asked, done;
-	LIST_HEAD(, watch) watches;
 };
 
 /* --- reading an answer --- */
@@ -95,19 +95,6 @@ struct reading {
 	bool has_ttl;
 	uint32_t ttl_s;
 };
-
-static bool
-same_name(const char *a, const char *b)
-{
-	for (; *a != '\0' && ascii_lower((unsigned char)*a) == ascii_lower((unsigned char)*b);
-	     a++, b++)
-		;
-	if (*a == '.' && a[1] == '\0') /* a final dot does not count */
-		a++;
-	if (*b == '.' && b[1] == '\0')
-		b++;
-	return *a == '\0' && *b == '\0';
-}
 
 static void
 reading_ttl(struct reading *r, uint32_t ttl_s)
@@ -128,7 +115,7 @@ next_rr(struct reading *r, ns_sect section, int *i, const char *owner, ns_type t
 		if (ns_parserr(&r->msg, section, *i, rr) != 0)
 			return -1;
 		if (ns_rr_type(*rr) == type && ns_rr_class(*rr) == ns_c_in &&
-		    (owner == NULL || same_name(ns_rr_name(*rr), owner))) {
+		    (owner == NULL || domain_equal(ns_rr_name(*rr), owner))) {
 			++*i;
 			return 1;
 		}
@@ -160,7 +147,7 @@ check_header(struct reading *r, const char *name, ns_type type, struct errmsg *e
 		errmsg_set(em, "%s: the DNS answer came cut short", name);
 	else if (ns_msg_count(r->msg, ns_s_qd) != 1 || ns_parserr(&r->msg, ns_s_qd, 0, &rr) != 0 ||
 		 ns_rr_type(rr) != type || ns_rr_class(rr) != ns_c_in ||
-		 !same_name(ns_rr_name(rr), name))
+		 !domain_equal(ns_rr_name(rr), name))
 		errmsg_set(em, "%s: malformed DNS answer: to another question", name);
 	else
 		return true;
@@ -333,10 +320,8 @@ dns_parse_addresses(const unsigned char *msg, size_t len, const char *name, bool
 	struct reading r;
 	ns_rr rr;
 
-	if (!reading_begin(&r, msg, len, name, type, &out->why)) {
-		out->tempfail = true;
+	if (!reading_begin(&r, msg, len, name, type, &out->why))
 		return;
-	}
 	while (n < FAMILY_MAX && out->n < DNS_ADDRESSES_MAX &&
 	       (found = next_rr(&r, ns_s_an, &i, r.owner, type, &rr)) == 1) {
 		if (ns_rr_rdlen(rr) != (ipv6 ? NS_IN6ADDRSZ : NS_INADDRSZ)) {
@@ -349,7 +334,8 @@ dns_parse_addresses(const unsigned char *msg, size_t len, const char *name, bool
 	}
 	if (found < 0)
 		errmsg_set(&out->why, "%s: malformed DNS answer: a damaged address record", name);
-	out->tempfail |= found < 0 || (n == 0 && !reading_negative(&r, name, "address", &out->why));
+	else if (n == 0)
+		(void)reading_negative(&r, name, "address", &out->why);
 }
 
 /* --- asking --- */
@@ -414,8 +400,7 @@ question_failed(struct question *q, const char *why)
 	if (l->txt_cb != NULL) {
 		l->answer.txt.result = TXT_TEMPFAIL;
 		errmsg_set(&l->answer.txt.why, "%s: %s", l->name, why);
-	} else if (!l->done) {
-		l->answer.address.tempfail = true;
+	} else {
 		errmsg_set(&l->answer.address.why, "%s: %s", l->name, why);
 	}
 	lookup_step(l);
@@ -428,7 +413,7 @@ question_answered(struct question *q, const unsigned char *msg, size_t len)
 
 	if (l->txt_cb != NULL)
 		dns_parse_txt(msg, len, l->name, &l->answer.txt);
-	else if (!l->done) /* the delivered answer stays as it is */
+	else
 		dns_parse_addresses(msg, len, l->name, q->type == ns_t_aaaa, &l->answer.address);
 	lookup_step(l);
 }
@@ -439,9 +424,9 @@ failure_text(int status)
 	switch (status) {
 	case ARES_ETIMEOUT:
 		return "no DNS server answered in time";
-	case ARES_ECONNREFUSED:
-		return "no DNS server could be reached";
-	case ARES_ESERVFAIL: /* newer c-ares tells what 1.18 hides */
+	case ARES_ECONNREFUSED: /* so says c-ares 1.18; newer ones know which */
+		return "no DNS server could be reached, or all answered SERVFAIL or REFUSED";
+	case ARES_ESERVFAIL:
 		return "the DNS server answered SERVFAIL";
 	case ARES_EREFUSED:
 		return "the DNS server answered REFUSED";
@@ -455,21 +440,17 @@ failure_text(int status)
 	}
 }
 
-static void question_ask(struct question *q);
-
 static void
 on_answer(void *arg, int status, int timeouts UNUSED, unsigned char *msg, int len)
 {
 	struct question *q = arg;
-	struct dns *dns = q->lookup->dns;
 
-	dns->asked_n--;
+	q->carrier->open--;
+	if (status == ARES_ENOMEM)
+		abort();
 	if (msg != NULL && len > 0)
 		question_answered(q, msg, (size_t)len);
-	else if (status == ARES_ECONNREFUSED && !q->blunt && !dns->closing) {
-		q->blunt = true;
-		question_ask(q);
-	} else
+	else
 		question_failed(q, failure_text(status));
 }
 
@@ -478,6 +459,21 @@ static void
 randomize_id(unsigned char *msg)
 {
 	evutil_secure_rng_get_bytes(msg, 2);
+}
+
+static bool carrier_new(struct dns *dns, struct errmsg *em);
+
+/* The carrier of the next question: a fresh one in time; a full one when there is no other. */
+static struct carrier *
+carrier_for(struct dns *dns)
+{
+	struct carrier *c = LIST_FIRST(&dns->carriers);
+
+	if (c->asked >= CARRIER_QUESTIONS_MAX && carrier_new(dns, NULL))
+		c = LIST_FIRST(&dns->carriers);
+	c->asked++;
+	c->open++;
+	return c;
 }
 
 static void
@@ -495,10 +491,10 @@ question_ask(struct question *q)
 		return;
 	}
 	randomize_id(msg);
-	dns->asked_n++;
 	if (!event_pending(dns->tick, EV_TIMEOUT, NULL))
 		event_add(dns->tick, &tick);
-	ares_send(q->blunt ? dns->blunt.channel : dns->steady.channel, msg, len, on_answer, q);
+	q->carrier = carrier_for(dns);
+	ares_send(q->carrier->channel, msg, len, on_answer, q);
 }
 
 static struct lookup *
@@ -520,7 +516,7 @@ lookup_ask(struct lookup *l, const ns_type *types, unsigned n)
 {
 	l->waiting = n; /* before the first question, which may fail at once */
 	for (unsigned i = 0; i < n; i++)
-		l->question[i] = (struct question){l, types[i], false};
+		l->question[i] = (struct question){.lookup = l, .type = types[i]};
 	for (unsigned i = 0; i < n; i++)
 		question_ask(&l->question[i]);
 }
@@ -560,10 +556,8 @@ lookup_deliver(struct lookup *l)
 	if (l->txt_cb != NULL)
 		l->txt_cb(&l->answer.txt, l->arg);
 	else {
-		if (l->answer.address.n > 0) {
-			l->answer.address.tempfail = false;
+		if (l->answer.address.n > 0)
 			l->answer.address.why.text[0] = '\0';
-		}
 		l->address_cb(&l->answer.address, l->arg);
 	}
 	if (l->waiting == 0)
@@ -582,17 +576,22 @@ on_deliver(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	}
 }
 
-/*
- * Asking c-ares for its next time-out costs a walk over all questions each time; a tick does not.
- */
+static void carrier_free(struct carrier *c);
+
+/* Asking c-ares for its next time-out costs a walk over all questions each time; a tick does not. */
 static void
 on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
 	struct dns *dns = arg;
+	struct carrier *c, *next, *first = LIST_FIRST(&dns->carriers);
 
-	ares_process_fd(dns->steady.channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	ares_process_fd(dns->blunt.channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	if (dns->asked_n == 0)
+	for (c = first; c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		ares_process_fd(c->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+		if (c != first && c->open == 0)
+			carrier_free(c);
+	}
+	if (first->open == 0 && LIST_NEXT(first, link) == NULL)
 		event_del(dns->tick);
 }
 
@@ -601,7 +600,7 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg; /* may be gone after the call */
 
-	ares_process_fd(w->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
+	ares_process_fd(w->carrier->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
 	    what & EV_WRITE ? fd : ARES_SOCKET_BAD);
 }
 
@@ -618,16 +617,11 @@ watch_new(struct carrier *c, evutil_socket_t fd, short what)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
-	if (w != NULL && (w->event = event_new(c->dns->base, fd, what, on_socket, w)) == NULL) {
-		free(w);
-		w = NULL;
-	}
-	if (w == NULL) /* out of memory: the questions of this socket end with their time-out */
-		return;
-	w->dns = c->dns;
-	w->channel = c->channel;
-	LIST_INSERT_HEAD(&c->dns->watches, w, link);
-	event_add(w->event, NULL);
+	if (w == NULL || (w->event = event_new(c->dns->base, fd, what, on_socket, w)) == NULL ||
+	    event_add(w->event, NULL) != 0)
+		abort(); /* out of memory: no fault of the servers that would seem silent */
+	w->carrier = c;
+	LIST_INSERT_HEAD(&c->watches, w, link);
 }
 
 static void
@@ -636,7 +630,7 @@ on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 	struct carrier *c = arg;
 	struct watch *w;
 
-	LIST_FOREACH(w, &c->dns->watches, link)
+	LIST_FOREACH(w, &c->watches, link)
 	if (event_get_fd(w->event) == fd)
 		break;
 	if (w != NULL)
@@ -648,95 +642,121 @@ on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 
 /* --- opening and closing --- */
 
-/* "A,B:53" for c-ares; every server is checked first, because c-ares leaves out what it cannot
- * read. */
-static char *
-join_servers(const struct dns_config *config, struct errmsg *em)
+/* c-ares would leave out what it cannot read, so every server is read here. */
+static bool
+server_parse(struct ares_addr_port_node *node, const char *text, struct errmsg *em)
 {
-	size_t size = 1;
-	char *csv;
+	struct sockaddr_storage ss;
+	const struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+	const struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
+	int len = sizeof(ss);
 
-	for (size_t i = 0; i < config->n_servers; i++)
-		size += strlen(config->servers[i]) + 1;
-	if ((csv = calloc(1, size)) == NULL) {
-		errmsg_set(em, "out of memory");
-		return NULL;
+	if (evutil_parse_sockaddr_port(text, (struct sockaddr *)&ss, &len) != 0 ||
+	    strchr(text, '%') != NULL) { /* c-ares 1.18 has no place for a zone */
+		errmsg_set(em,
+		    "DNS server \"%s\": want an address, with or without a port: 192.0.2.1:53, [2001:db8::1]:53",
+		    text);
+		return false;
 	}
-	for (size_t i = 0; i < config->n_servers; i++) {
-		struct sockaddr_storage ss;
-		int len = sizeof(ss);
-
-		if (evutil_parse_sockaddr_port(config->servers[i], (struct sockaddr *)&ss, &len) !=
-		    0) {
-			errmsg_set(em,
-			    "DNS server \"%s\": want an address, with or without a port: 192.0.2.1:53, [2001:db8::1]:53",
-			    config->servers[i]);
-			free(csv);
-			return NULL;
-		}
-		if (i > 0)
-			strcat(csv, ",");
-		strcat(csv, config->servers[i]);
-	}
-	return csv;
+	node->family = ss.ss_family;
+	if (ss.ss_family == AF_INET)
+		node->addr.addr4 = in->sin_addr;
+	else
+		memcpy(&node->addr.addr6, &in6->sin6_addr, sizeof(node->addr.addr6));
+	node->udp_port = node->tcp_port =
+	    ntohs(ss.ss_family == AF_INET ? in->sin_port : in6->sin6_port); /* 0: 53 */
+	return true;
 }
 
-/* Messages are built here and EDNS is left out: the answers are small, and a longer one comes by
- * TCP. */
+static bool
+servers_parse(struct dns *dns, const struct dns_config *config, struct errmsg *em)
+{
+	if (config->n_servers == 0)
+		return true;
+	dns->servers = calloc(config->n_servers, sizeof(*dns->servers));
+	if (dns->servers == NULL) {
+		errmsg_set(em, "out of memory");
+		return false;
+	}
+	for (size_t i = 0; i < config->n_servers; i++) {
+		if (!server_parse(&dns->servers[i], config->servers[i], em))
+			return false;
+		if (i > 0)
+			dns->servers[i - 1].next = &dns->servers[i];
+	}
+	return true;
+}
+
+/*
+ * Messages are built here and EDNS is left out: the answers are small, and a longer one comes by TCP.
+ */
 static int
-carrier_open(struct carrier *c, struct dns *dns, const struct dns_config *config, int flags,
-    const char *servers)
+channel_open(struct carrier *c)
 {
 	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
 	struct ares_options options;
 	int rc;
 
 	memset(&options, 0, sizeof(options));
-	options.flags = flags;
-	options.timeout = config->timeout_ms;
-	options.tries = flags & ARES_FLAG_NOCHECKRESP ? 1 : config->tries;
+	options.timeout = c->dns->timeout_ms;
+	options.tries = c->dns->tries;
 	options.sock_state_cb = on_socket_state;
 	options.sock_state_cb_data = c;
-#ifdef ARES_OPT_UDP_MAX_QUERIES
-	mask |= ARES_OPT_UDP_MAX_QUERIES;
-	options.udp_max_queries = SOCKET_QUERIES_MAX;
-#endif
 #ifdef ARES_OPT_QUERY_CACHE
-	mask |= ARES_OPT_QUERY_CACHE; /* off: RFC 8461 section 5 wants a fresh look after a failed
-					 delivery */
+	/* off: RFC 8461 section 5 wants a fresh look after a failed delivery */
+	mask |= ARES_OPT_QUERY_CACHE;
 	options.qcache_max_ttl = 0;
 #endif
-	c->dns = dns;
 	rc = ares_init_options(&c->channel, &options, mask);
-	if (rc == ARES_SUCCESS && servers != NULL)
-		rc = ares_set_servers_ports_csv(c->channel, servers);
+	if (rc == ARES_SUCCESS && c->dns->servers != NULL)
+		rc = ares_set_servers_ports(c->channel, c->dns->servers);
 	return rc;
+}
+
+static void
+carrier_free(struct carrier *c)
+{
+	LIST_REMOVE(c, link);
+	if (c->channel != NULL)
+		ares_destroy(c->channel); /* fails what it holds */
+	assert(LIST_EMPTY(&c->watches));
+	free(c);
+}
+
+static bool
+carrier_new(struct dns *dns, struct errmsg *em)
+{
+	struct carrier *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (c == NULL) {
+		errmsg_set(em, "out of memory");
+		return false;
+	}
+	c->dns = dns;
+	LIST_INIT(&c->watches);
+	LIST_INSERT_HEAD(&dns->carriers, c, link);
+	if ((rc = channel_open(c)) == ARES_SUCCESS)
+		return true;
+	errmsg_set(em, "DNS cannot start: %s", ares_strerror(rc));
+	carrier_free(c);
+	return false;
 }
 
 static bool
 dns_open(struct dns *dns, const struct dns_config *config, struct errmsg *em)
 {
-	char *servers = NULL;
-	int rc = ares_library_init(ARES_LIB_INIT_ALL);
-
-	dns->library = rc == ARES_SUCCESS;
-	if (config->n_servers > 0 && (servers = join_servers(config, em)) == NULL)
-		return false;
-	if (rc == ARES_SUCCESS)
-		rc = carrier_open(&dns->steady, dns, config, 0, servers);
-	if (rc == ARES_SUCCESS)
-		rc = carrier_open(&dns->blunt, dns, config, ARES_FLAG_NOCHECKRESP, servers);
-	free(servers);
-	dns->res_ready = rc == ARES_SUCCESS && res_ninit(&dns->res) == 0;
+	errmsg_set(em, "DNS cannot start: out of memory");
+	dns->library = ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS;
+	dns->res_ready = res_ninit(&dns->res) == 0;
 	dns->tick = event_new(dns->base, -1, EV_PERSIST, on_tick, dns);
 	dns->deliver = event_new(dns->base, -1, 0, on_deliver, dns);
-	if (!dns->res_ready || dns->tick == NULL || dns->deliver == NULL) {
-		errmsg_set(em, "DNS cannot start: %s",
-		    rc == ARES_SUCCESS ? "out of memory" : ares_strerror(rc));
+	if (!dns->library || !dns->res_ready || dns->tick == NULL || dns->deliver == NULL)
 		return false;
-	}
 	dns->res.options |= RES_RECURSE;
-	return true;
+	dns->timeout_ms = config->timeout_ms;
+	dns->tries = config->tries;
+	return servers_parse(dns, config, em) && carrier_new(dns, em);
 }
 
 struct dns *
@@ -751,7 +771,7 @@ dns_new(struct event_base *base, const struct dns_config *config, struct errmsg 
 	dns->base = base;
 	TAILQ_INIT(&dns->asked);
 	TAILQ_INIT(&dns->done);
-	LIST_INIT(&dns->watches);
+	LIST_INIT(&dns->carriers);
 	if (!dns_open(dns, config, em))
 		dns_free(&dns);
 	return dns;
@@ -766,12 +786,10 @@ dns_free(struct dns **dnsp)
 		return;
 	*dnsp = NULL;
 	dns->closing = true;
-	if (dns->steady.channel != NULL)
-		ares_destroy(dns->steady.channel); /* fails what it holds */
-	if (dns->blunt.channel != NULL)
-		ares_destroy(dns->blunt.channel);
+	while (!LIST_EMPTY(&dns->carriers))
+		carrier_free(LIST_FIRST(&dns->carriers));
 	on_deliver(-1, 0, dns);
-	assert(TAILQ_EMPTY(&dns->asked) && LIST_EMPTY(&dns->watches));
+	assert(TAILQ_EMPTY(&dns->asked));
 	if (dns->tick != NULL)
 		event_free(dns->tick);
 	if (dns->deliver != NULL)
@@ -780,5 +798,6 @@ dns_free(struct dns **dnsp)
 		res_nclose(&dns->res);
 	if (dns->library)
 		ares_library_cleanup();
+	free(dns->servers);
 	free(dns);
 }

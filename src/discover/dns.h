@@ -43,7 +43,6 @@ enum { DNS_ADDRESSES_MAX = 16 };
 struct dns_address_answer {
 	size_t n;                         /* 0: none, and why says why */
 	char text[DNS_ADDRESSES_MAX][46]; /* INET6_ADDRSTRLEN; IPv6 and IPv4 as found */
-	bool tempfail;                    /* n == 0 and trying again may help */
 	struct errmsg why;
 };
 

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <curl/curl.h>
-#include <dirent.h>
 #include <event2/util.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -15,22 +14,21 @@
 
 #include "policy/domain.h"
 #include "util/ascii.h"
+#include "util/cursor.h"
 
 enum {
 	HEADERS_MAX = 64 * 1024, /* bytes of all header lines of one answer */
 	RECEIVE_MAX = 16 * 1024, /* bytes that curl reads at once */
-	FOREIGN_SHOWN = 100,     /* bytes of a header field in a sentence */
-	SHARE_OF_CONNECT = 2 /* connecting takes at most this part of all the time, so that one dead
-				address does not use it up */
+	FOREIGN_SHOWN = 100      /* bytes of a header field in a sentence */
 };
 
 enum fetch_error {
 	FETCH_FINE,
 	FETCH_OVERSIZE,
 	FETCH_HEADERS,
+	FETCH_CODING,
 	FETCH_STATUS,
 	FETCH_MEDIA,
-	FETCH_MEMORY,
 	FETCH_CUT
 };
 
@@ -46,9 +44,10 @@ struct fetch {
 	void *arg;
 	struct event *deadline;
 	CURL *easy;    /* NULL until the addresses are known */
-	bool added;    /* easy belongs to the multi handle */
 	CURLSH *share; /* a DNS cache of its own, holding the addresses that we looked up */
-	struct curl_slist *addresses;
+	struct curl_slist *resolve;
+	struct dns_address_answer found;
+	size_t tried; /* of each family */
 	char curl_text[CURL_ERROR_SIZE];
 	enum fetch_error error; /* why we broke off */
 	size_t headers_len;
@@ -85,18 +84,17 @@ struct https {
 static void
 fetch_drop_curl(struct fetch *f)
 {
-	if (f->added) {
+	if (f->easy != NULL) {
 		assert(f->https != NULL); /* it goes after its curl handle */
 		curl_multi_remove_handle(f->https->multi, f->easy);
 	}
-	f->added = false;
 	curl_easy_cleanup(f->easy);
 	f->easy = NULL;
 	if (f->share != NULL)
 		curl_share_cleanup(f->share);
 	f->share = NULL;
-	curl_slist_free_all(f->addresses);
-	f->addresses = NULL;
+	curl_slist_free_all(f->resolve);
+	f->resolve = NULL;
 	SSL_CTX_free(f->context); /* NULL-safe */
 	f->context = NULL;
 }
@@ -166,7 +164,9 @@ is_text_plain(const char *type)
 	for (i = 0; want[i] != '\0'; i++)
 		if (ascii_lower((unsigned char)type[i]) != (unsigned char)want[i])
 			return false;
-	return type[i] == '\0' || type[i] == ';' || type[i] == ' ' || type[i] == '\t';
+	while (type[i] == ' ' || type[i] == '\t')
+		i++;
+	return type[i] == '\0' || type[i] == ';';
 }
 
 static enum fetch_error
@@ -192,10 +192,8 @@ body_append(struct fetch *f, const char *bytes, size_t len)
 								      : POLICY_BODY_MAX;
 		unsigned char *body = realloc(f->body, size);
 
-		if (body == NULL) {
-			f->error = FETCH_MEMORY;
-			return false;
-		}
+		if (body == NULL)
+			abort();
 		f->body = body;
 		f->body_size = size;
 	}
@@ -215,36 +213,54 @@ on_body(char *bytes, size_t one, size_t n, void *arg)
 	return one * n + 1; /* not what was asked: curl breaks off */
 }
 
-/* curl itself knows the target of a redirect only when the body is read to its end. */
-static void
-keep_location(struct fetch *f, const char *line, size_t len)
+/* The value of a header line of this name, "name:". */
+static bool
+header_value(struct cursor line, const char *name, struct cursor *value)
 {
-	static const char name[] = "location:";
-	size_t i, n = 0;
-
-	if (len < sizeof(name) || curl_strnequal(line, name, sizeof(name) - 1) == 0)
-		return;
-	for (i = sizeof(name) - 1; i < len && (line[i] == ' ' || line[i] == '\t'); i++)
-		;
-	while (
-	    i < len && n < FOREIGN_SHOWN && line[i] != '\r' && line[i] != '\n' && line[i] != '\0')
-		f->location[n++] = line[i++];
-	f->location[n] = '\0';
+	if (cursor_len(&line) < strlen(name) ||
+	    curl_strnequal((const char *)line.p, name, strlen(name)) == 0)
+		return false;
+	line.p += strlen(name);
+	while (line.p < line.end && (*line.p == ' ' || *line.p == '\t'))
+		line.p++;
+	while (line.p < line.end && (line.end[-1] <= ' '))
+		line.end--;
+	*value = line;
+	return true;
 }
 
+/* curl itself knows the target of a redirect only when the body is read to its end. */
 static void
-keep_framing(struct fetch *f, const char *line, size_t len)
+keep_location(struct fetch *f, struct cursor line)
 {
-	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) /* the answer after a 1xx */
+	struct cursor v;
+
+	if (header_value(line, "location:", &v))
+		snprintf(f->location, sizeof(f->location), "%.*s", (int)cursor_len(&v),
+		    (const char *)v.p);
+}
+
+/* Chunks tell where the body ends; another transfer coding makes curl ignore the length. */
+static bool
+keep_framing(struct fetch *f, struct cursor line)
+{
+	struct cursor v;
+
+	if (cursor_take(&line, "HTTP/")) /* the answer after a 1xx */
 		f->framed = false;
-	else if ((len > 15 && curl_strnequal(line, "content-length:", 15) != 0) ||
-		 (len > 18 && curl_strnequal(line, "transfer-encoding:", 18) != 0))
+	else if (header_value(line, "content-length:", &v))
 		f->framed = true;
+	else if (header_value(line, "transfer-encoding:", &v)) {
+		f->framed = true;
+		return cursor_len(&v) == 7 && curl_strnequal((const char *)v.p, "chunked", 7) != 0;
+	}
+	return true;
 }
 
 static size_t
 on_header(char *bytes, size_t one, size_t n, void *arg)
 {
+	struct cursor line = cursor_of(bytes, one * n);
 	struct fetch *f = arg;
 
 	f->headers_len += one * n;
@@ -252,31 +268,18 @@ on_header(char *bytes, size_t one, size_t n, void *arg)
 		f->error = FETCH_HEADERS;
 		return one * n + 1;
 	}
-	keep_location(f, bytes, one * n);
-	keep_framing(f, bytes, one * n);
+	keep_location(f, line);
+	if (!keep_framing(f, line)) {
+		f->error = FETCH_CODING;
+		return one * n + 1;
+	}
 	return one * n;
 }
 
 /* --- judging the end of a transfer --- */
 
-static bool
-is_tls_error(CURLcode rc)
-{
-	switch (rc) {
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_ISSUER_ERROR:
-	case CURLE_SSL_INVALIDCERTSTATUS:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void
-explain_tls(struct fetch *f, struct errmsg *em)
+explain_certificate(struct fetch *f, struct errmsg *em)
 {
 	long verify = X509_V_OK;
 
@@ -284,12 +287,9 @@ explain_tls(struct fetch *f, struct errmsg *em)
 	if (verify == X509_V_ERR_HOSTNAME_MISMATCH)
 		errmsg_set(
 		    em, "%s has a certificate that does not name it in a subjectAltName", f->host);
-	else if (verify != X509_V_OK &&
-		 verify != X509_V_ERR_UNSPECIFIED) /* curl's: none was seen */
+	else
 		errmsg_set(em, "%s has a certificate that is not valid: %s", f->host,
 		    X509_verify_cert_error_string(verify));
-	else
-		errmsg_set(em, "%s: no TLS session: %s", f->host, f->curl_text);
 }
 
 static void
@@ -324,14 +324,18 @@ explain_media(struct fetch *f, struct errmsg *em)
 static enum sts_type
 explain(struct fetch *f, CURLcode rc, struct errmsg *em)
 {
-	if (is_tls_error(rc)) {
-		explain_tls(f, em);
+	if (rc == CURLE_PEER_FAILED_VERIFICATION) {
+		explain_certificate(f, em);
 		return STS_WEBPKI_INVALID;
 	}
-	if (f->error == FETCH_OVERSIZE || rc == CURLE_FILESIZE_EXCEEDED)
+	if (rc == CURLE_SSL_CONNECT_ERROR)
+		errmsg_set(em, "%s: no TLS session: %s", f->host, f->curl_text);
+	else if (f->error == FETCH_OVERSIZE || rc == CURLE_FILESIZE_EXCEEDED)
 		errmsg_set(em, "%s sent a policy of more than %d bytes", f->host, POLICY_BODY_MAX);
 	else if (f->error == FETCH_HEADERS)
 		errmsg_set(em, "%s sent more than %d bytes of header lines", f->host, HEADERS_MAX);
+	else if (f->error == FETCH_CODING)
+		errmsg_set(em, "%s used a transfer coding other than chunked", f->host);
 	else if (f->error == FETCH_STATUS)
 		explain_status(f, em);
 	else if (f->error == FETCH_MEDIA)
@@ -339,8 +343,6 @@ explain(struct fetch *f, CURLcode rc, struct errmsg *em)
 	else if (f->error == FETCH_CUT)
 		errmsg_set(em,
 		    "%s ended the connection in a way that may have cut the policy short", f->host);
-	else if (f->error == FETCH_MEMORY)
-		errmsg_set(em, "%s: out of memory", f->host);
 	else
 		errmsg_set(em, "%s: %s", f->host,
 		    f->curl_text[0] != '\0' ? f->curl_text : curl_easy_strerror(rc));
@@ -378,7 +380,208 @@ fetch_judge(struct fetch *f, CURLcode rc)
 	policy_free(answer.policy);
 }
 
+/* --- starting a fetch --- */
+
+/*
+ * A body without a length ends with the connection, and libcurl 7.88 takes a bare TCP end for that.
+ * Whoever can end TCP could then shorten max_age, so only TLS's own close_notify counts. The mark
+ * is kept in the context, which may outlive the fetch in curl's hands.
+ */
+static void
+on_tls_info(const SSL *ssl, int where, int alert)
+{
+	SSL_CTX *context = SSL_get_SSL_CTX(ssl);
+
+	if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT &&
+	    (alert & 0xff) == SSL3_AD_CLOSE_NOTIFY)
+		SSL_CTX_set_app_data(context, context);
+}
+
+/*
+ * libcurl falls back to the CN of a certificate without subjectAltName; RFC 8461 section 3.3 wants
+ * a DNS-ID. So OpenSSL checks the name too, in the handshake and without that fallback; a wildcard
+ * is one whole left-most label (RFC 6125 section 6.4.3).
+ */
+static CURLcode
+on_tls_context(CURL *easy UNUSED, void *context, void *arg)
+{
+	struct fetch *f = arg;
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
+
+	SSL_CTX_free(f->context); /* of an address tried before */
+	f->context = context;
+	SSL_CTX_up_ref(context);
+	SSL_CTX_set_info_callback(context, on_tls_info);
+	SSL_CTX_set1_cert_store(context, f->https->trusted);
+	X509_VERIFY_PARAM_set_hostflags(
+	    param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (X509_VERIFY_PARAM_set1_host(param, f->host, 0) != 1)
+		abort(); /* out of memory */
+	return CURLE_OK;
+}
+
+/* The nth address of a family; NULL: there are not so many. */
+static const char *
+nth_address(const struct dns_address_answer *found, bool ipv6, size_t n)
+{
+	for (size_t i = 0; i < found->n; i++)
+		if ((strchr(found->text[i], ':') != NULL) == ipv6 && n-- == 0)
+			return found->text[i];
+	return NULL;
+}
+
+static bool
+has_more_addresses(const struct fetch *f)
+{
+	return nth_address(&f->found, true, f->tried) != NULL ||
+	       nth_address(&f->found, false, f->tried) != NULL;
+}
+
+/*
+ * "HOST:443:[ADDRESS],ADDRESS" for CURLOPT_RESOLVE: curl asks no resolver of its own. It gets one
+ * address of each family at a time, and tries both at once: before 8.4 it does not go on to a second
+ * one in time (its issue 11920).
+ */
+static bool
+set_addresses(struct fetch *f)
+{
+	const char *six = nth_address(&f->found, true, f->tried);
+	const char *four = nth_address(&f->found, false, f->tried);
+	char text[sizeof(f->host) + 8 + 2 * (sizeof(f->found.text[0]) + 3)];
+
+	snprintf(text, sizeof(text), "%s:443:%s%s%s%s%s", f->host, six != NULL ? "[" : "",
+	    six != NULL ? six : "", six != NULL ? "]" : "", six != NULL && four != NULL ? "," : "",
+	    four != NULL ? four : "");
+	f->tried++;
+	f->resolve = curl_slist_append(NULL, text);
+	return f->resolve != NULL;
+}
+
+static bool
+set_protocol(CURL *c)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	return curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK;
+#else
+	return curl_easy_setopt(c, CURLOPT_PROTOCOLS, CURLPROTO_HTTPS) == CURLE_OK;
+#endif
+}
+
+/* One GET, no more and no less: no redirect, proxy, credential, cookie, compression or reuse;
+ * .netrc and the environment do not count. */
+static bool
+set_http(CURL *c, struct fetch *f)
+{
+	/* half of the time, then a quarter: those that are dead leave the others theirs */
+	long connect_ms = f->https->timeout_s * 1000L >> f->tried;
+
+	return set_protocol(c) && curl_easy_setopt(c, CURLOPT_URL, f->url) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_NOPROXY, "*") == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE, (long)POLICY_BODY_MAX) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_MAX) == CURLE_OK &&
+	       (f->https->user_agent == NULL ||
+		   curl_easy_setopt(c, CURLOPT_USERAGENT, f->https->user_agent) == CURLE_OK);
+}
+
+static bool
+set_tls(CURL *c, struct fetch *f)
+{
+	return curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_CAINFO, NULL) ==
+		   CURLE_OK && /* https->trusted stands for both */
+	       curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, f) == CURLE_OK;
+}
+
+static bool
+set_callbacks(CURL *c, struct fetch *f)
+{
+	return curl_easy_setopt(c, CURLOPT_PRIVATE, f) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_ERRORBUFFER, f->curl_text) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_WRITEDATA, f) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_HEADERDATA, f) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_SHARE, f->share) == CURLE_OK &&
+	       curl_easy_setopt(c, CURLOPT_RESOLVE, f->resolve) == CURLE_OK;
+}
+
+static void
+fetch_start(struct fetch *f)
+{
+	if (!set_addresses(f) || (f->share = curl_share_init()) == NULL ||
+	    curl_share_setopt(f->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) != CURLSHE_OK ||
+	    (f->easy = curl_easy_init()) == NULL || !set_http(f->easy, f) || !set_tls(f->easy, f) ||
+	    !set_callbacks(f->easy, f) ||
+	    curl_multi_add_handle(f->https->multi, f->easy) != CURLM_OK)
+		abort(); /* out of memory */
+}
+
+static void
+on_addresses(const struct dns_address_answer *addresses, void *arg)
+{
+	struct fetch *f = arg;
+	struct errmsg em;
+
+	f->looking = false;
+	f->found = *addresses;
+	if (f->https == NULL) { /* its time was over before */
+		fetch_free(f);
+		return;
+	}
+	if (addresses->n == 0) {
+		errmsg_set(&em, "no address of the policy host: %s", addresses->why.text);
+		fetch_fail(f, STS_POLICY_FETCH_ERROR, em.text);
+	} else {
+		fetch_start(f);
+	}
+}
+
+bool
+https_fetch(struct https *https, const char *domain, https_cb *cb, void *arg)
+{
+	const struct timeval tv = {https->timeout_s, 0};
+	struct fetch *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return false;
+	f->cb = cb;
+	f->arg = arg;
+	f->deadline = evtimer_new(https->base, on_deadline, f);
+	snprintf(f->host, sizeof(f->host), "mta-sts.%s", domain);
+	snprintf(f->url, sizeof(f->url), "https://%s/.well-known/mta-sts.txt", f->host);
+	if (f->deadline == NULL || evtimer_add(f->deadline, &tv) != 0 ||
+	    !dns_addresses(https->dns, f->host, on_addresses, f)) {
+		fetch_free(f);
+		return false;
+	}
+	f->looking = true;
+	f->https = https;
+	LIST_INSERT_HEAD(&https->fetches, f, link);
+	return true;
+}
+
 /* --- curl on the loop --- */
+
+/* Only connecting has a time-out of curl's: the whole has ours. */
+static bool
+is_connect_error(CURLcode rc)
+{
+	return rc == CURLE_COULDNT_CONNECT || rc == CURLE_OPERATION_TIMEDOUT;
+}
 
 static void
 reap(struct https *https)
@@ -393,7 +596,12 @@ reap(struct https *https)
 		if (msg->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &f);
-		fetch_judge(f, rc);
+		if (is_connect_error(rc) && has_more_addresses(f)) {
+			fetch_drop_curl(f);
+			fetch_start(f);
+		} else {
+			fetch_judge(f, rc);
+		}
 	}
 }
 
@@ -445,21 +653,14 @@ watch_new(struct https *https, evutil_socket_t fd, short what)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
-	if (w == NULL)
-		return NULL;
+	if (w == NULL || (w->event = event_new(https->base, fd, what, on_socket, w)) == NULL ||
+	    event_add(w->event, NULL) != 0)
+		abort(); /* out of memory */
 	w->https = https;
-	w->event = event_new(https->base, fd, what, on_socket, w);
-	if (w->event == NULL || event_add(w->event, NULL) != 0) {
-		if (w->event != NULL)
-			event_free(w->event);
-		free(w);
-		return NULL;
-	}
 	LIST_INSERT_HEAD(&https->watches, w, link);
 	return w;
 }
 
-/* An out-of-memory leaves a socket unwatched: its fetch ends with its deadline. */
 static int
 on_socket_wanted(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
 {
@@ -475,180 +676,6 @@ on_socket_wanted(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void 
 	return 0;
 }
 
-/* --- starting a fetch --- */
-
-/*
- * A body without a length ends with the connection, and libcurl 7.88 takes a bare TCP end for that.
- * Whoever can end TCP could then shorten max_age, so only TLS's own close_notify counts. The mark
- * is kept in the context, which may outlive the fetch in curl's hands.
- */
-static void
-on_tls_info(const SSL *ssl, int where, int alert)
-{
-	SSL_CTX *context = SSL_get_SSL_CTX(ssl);
-
-	if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT &&
-	    (alert & 0xff) == SSL3_AD_CLOSE_NOTIFY)
-		SSL_CTX_set_app_data(context, context);
-}
-
-/*
- * libcurl falls back to the CN of a certificate without subjectAltName; RFC 8461 section 3.3 wants
- * a DNS-ID. So OpenSSL checks the name too, in the handshake and without that fallback; a wildcard
- * is one whole left-most label (RFC 6125 section 6.4.3).
- */
-static CURLcode
-on_tls_context(CURL *easy UNUSED, void *context, void *arg)
-{
-	struct fetch *f = arg;
-	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
-
-	SSL_CTX_free(f->context); /* of an address tried before */
-	f->context = context;
-	SSL_CTX_up_ref(context);
-	SSL_CTX_set_info_callback(context, on_tls_info);
-	SSL_CTX_set1_cert_store(context, f->https->trusted);
-	X509_VERIFY_PARAM_set_hostflags(
-	    param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return X509_VERIFY_PARAM_set1_host(param, f->host, 0) == 1 ? CURLE_OK : CURLE_OUT_OF_MEMORY;
-}
-
-/* "HOST:443:ADDRESS,[ADDRESS]" for CURLOPT_RESOLVE: curl asks no resolver of its own. */
-static bool
-fetch_addresses(struct fetch *f, const struct dns_address_answer *addresses)
-{
-	char text[sizeof(f->host) + 8 + DNS_ADDRESSES_MAX * (sizeof(addresses->text[0]) + 3)];
-	size_t n = (size_t)snprintf(text, sizeof(text), "%s:443:", f->host);
-
-	for (size_t i = 0; i < addresses->n; i++) {
-		bool ipv6 = strchr(addresses->text[i], ':') != NULL;
-
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%s%s", i > 0 ? "," : "",
-		    ipv6 ? "[" : "", addresses->text[i], ipv6 ? "]" : "");
-	}
-	assert(n < sizeof(text));
-	f->addresses = curl_slist_append(NULL, text);
-	return f->addresses != NULL;
-}
-
-static bool
-set_protocol(CURL *c)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-	return curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK;
-#else
-	return curl_easy_setopt(c, CURLOPT_PROTOCOLS, CURLPROTO_HTTPS) == CURLE_OK;
-#endif
-}
-
-/* One GET, no more and no less: no redirect, proxy, credential, cookie, compression or reuse;
- * .netrc and the environment do not count. */
-static bool
-set_http(CURL *c, struct fetch *f)
-{
-	long connect_ms = f->https->timeout_s * 1000L / SHARE_OF_CONNECT;
-
-	return set_protocol(c) && curl_easy_setopt(c, CURLOPT_URL, f->url) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_MAXFILESIZE, (long)POLICY_BODY_MAX) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_MAX) == CURLE_OK &&
-	       (f->https->user_agent == NULL ||
-		   curl_easy_setopt(c, CURLOPT_USERAGENT, f->https->user_agent) == CURLE_OK);
-}
-
-static bool
-set_tls(CURL *c, struct fetch *f)
-{
-	return curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CAINFO, NULL) ==
-		   CURLE_OK && /* https->trusted stands for both */
-	       curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, f) == CURLE_OK;
-}
-
-static bool
-set_callbacks(CURL *c, struct fetch *f)
-{
-	return curl_easy_setopt(c, CURLOPT_PRIVATE, f) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_ERRORBUFFER, f->curl_text) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_WRITEDATA, f) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_HEADERDATA, f) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_SHARE, f->share) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_RESOLVE, f->addresses) == CURLE_OK;
-}
-
-static bool
-fetch_start(struct fetch *f, const struct dns_address_answer *addresses)
-{
-	if (!fetch_addresses(f, addresses) || (f->share = curl_share_init()) == NULL ||
-	    curl_share_setopt(f->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) != CURLSHE_OK ||
-	    (f->easy = curl_easy_init()) == NULL || !set_http(f->easy, f) || !set_tls(f->easy, f) ||
-	    !set_callbacks(f->easy, f))
-		return false;
-	f->added = curl_multi_add_handle(f->https->multi, f->easy) == CURLM_OK;
-	return f->added;
-}
-
-static void
-on_addresses(const struct dns_address_answer *addresses, void *arg)
-{
-	struct fetch *f = arg;
-	struct errmsg em;
-
-	f->looking = false;
-	if (f->https == NULL) { /* its time was over before */
-		fetch_free(f);
-		return;
-	}
-	if (addresses->n == 0)
-		errmsg_set(&em, "no address of the policy host: %s", addresses->why.text);
-	else if (!fetch_start(f, addresses))
-		errmsg_set(&em, "%s: libcurl does not start: out of memory, or built without TLS",
-		    f->host);
-	else
-		return;
-	fetch_fail(f, STS_POLICY_FETCH_ERROR, em.text);
-}
-
-bool
-https_fetch(struct https *https, const char *domain, https_cb *cb, void *arg)
-{
-	const struct timeval tv = {https->timeout_s, 0};
-	struct fetch *f = calloc(1, sizeof(*f));
-
-	if (f == NULL)
-		return false;
-	f->cb = cb;
-	f->arg = arg;
-	f->deadline = evtimer_new(https->base, on_deadline, f);
-	snprintf(f->host, sizeof(f->host), "mta-sts.%s", domain);
-	snprintf(f->url, sizeof(f->url), "https://%s/.well-known/mta-sts.txt", f->host);
-	if (f->deadline == NULL || evtimer_add(f->deadline, &tv) != 0 ||
-	    !dns_addresses(https->dns, f->host, on_addresses, f)) {
-		fetch_free(f);
-		return false;
-	}
-	f->looking = true;
-	f->https = https;
-	LIST_INSERT_HEAD(&https->fetches, f, link);
-	return true;
-}
-
 /* --- opening and closing --- */
 
 static const char *
@@ -659,33 +686,33 @@ openssl_reason(void)
 	return reason != NULL ? reason : "unknown reason";
 }
 
+/* What is configured counts alone; else the bundle that libcurl was built to use. */
 static bool
-is_directory(const char *path)
+load_trusted(X509_STORE *store, const char *ca_file, struct errmsg *em)
 {
-	DIR *d = opendir(path);
+	const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
+	const char *file = ca_file != NULL  ? ca_file
+			   : bundle != NULL ? bundle
+					    : X509_get_default_cert_file();
 
-	return d != NULL && closedir(d) == 0;
+	ERR_clear_error();
+	if (X509_STORE_load_locations(store, file, NULL) == 1)
+		return true;
+	errmsg_set(em, "CA file %s: no certificate read: %s%s", file, openssl_reason(),
+	    ca_file != NULL ? "" : "; apt-get install ca-certificates");
+	return false;
 }
 
-/* What is configured counts alone; the system's certificates count when nothing is. */
+/* Our rules for certificates are OpenSSL's: no other library would ask on_tls_context(). */
 static bool
-load_trusted(X509_STORE *store, const struct https_config *config, struct errmsg *em)
+check_library(struct errmsg *em)
 {
-	ERR_clear_error();
-	if (config->ca_file != NULL && X509_STORE_load_locations(store, config->ca_file, NULL) != 1)
-		errmsg_set(
-		    em, "CA file %s: no certificate read: %s", config->ca_file, openssl_reason());
-	else if (config->ca_path != NULL && !is_directory(config->ca_path))
-		errmsg_set(
-		    em, "CA directory %s: not a directory, or not readable", config->ca_path);
-	else if (config->ca_path != NULL &&
-		 X509_STORE_load_locations(store, NULL, config->ca_path) != 1)
-		errmsg_set(em, "CA directory %s: %s", config->ca_path, openssl_reason());
-	else if (config->ca_file == NULL && config->ca_path == NULL &&
-		 X509_STORE_set_default_paths(store) != 1)
-		errmsg_set(em, "the system's CA certificates cannot be read: %s", openssl_reason());
-	else
+	const char *tls = curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+	if (curl_global_sslset(CURLSSLBACKEND_OPENSSL, NULL, NULL) == CURLSSLSET_OK)
 		return true;
+	errmsg_set(em, "libcurl was built with %s, want OpenSSL: apt-get install libcurl4",
+	    tls != NULL ? tls : "no TLS library");
 	return false;
 }
 
@@ -721,8 +748,9 @@ https_new(
 	https->timeout_s = config->timeout_s;
 	if (config->user_agent != NULL)
 		ok = (https->user_agent = strdup(config->user_agent)) != NULL;
-	ok = ok && open_multi(https) && (https->trusted = X509_STORE_new()) != NULL &&
-	     load_trusted(https->trusted, config, em);
+	ok = ok && check_library(em) && open_multi(https) &&
+	     (https->trusted = X509_STORE_new()) != NULL &&
+	     load_trusted(https->trusted, config->ca_file, em);
 	if (!ok)
 		https_free(&https);
 	return https;

@@ -16,8 +16,7 @@
 struct https; /* opaque: only https.c includes curl.h */
 
 struct https_config {
-	const char *ca_file; /* PEM; trusted with those of ca_path, and no others */
-	const char *ca_path; /* as c_rehash(1) leaves it. Both NULL: the system's */
+	const char *ca_file; /* PEM; NULL: the system's bundle */
 	int timeout_s;       /* from the address lookup to the last byte; 60 */
 	const char *user_agent;
 };
@@ -32,8 +31,10 @@ struct https_answer {
 typedef void https_cb(const struct https_answer *answer, void *arg);
 
 /*
- * A ca_file that is missing or unreadable is an error here, at start, and not at each fetch; it is
- * read only now. dns is borrowed and must outlive it. The program must ignore SIGPIPE.
+ * NULL with a reason when the CA certificates cannot be read or libcurl is not one with OpenSSL: what
+ * is wrong here must not be taken, fetch by fetch, for a fault of the policy hosts, which would send
+ * mail unprotected. For the same reason memory that is out later ends the process. The certificates
+ * are read only now. dns is borrowed and must outlive it. The program must ignore SIGPIPE.
  */
 MUST_USE struct https *https_new(
     struct event_base *base, struct dns *dns, const struct https_config *config, struct errmsg *em);

@@ -14,8 +14,14 @@ clamp(time_t value, time_t low, time_t high)
 static bool
 backing_off(const struct entry *e, const struct evidence *ev, time_t now)
 {
-	return e->failure.type != STS_OK && now < e->failure.retry &&
+	return e->failure.type != STS_OK && !entry_come(e->failure.retry, ENTRY_AHEAD_MAX_S, now) &&
 	       (ev->txt != TXT_RECORD || strcmp(e->failure.id, ev->id) == 0);
+}
+
+static bool
+refetch_due(const struct entry *e, time_t now)
+{
+	return entry_come(e->refetch, ENTRY_REFETCH_S, now);
 }
 
 static bool
@@ -27,15 +33,15 @@ must_fetch(const struct entry *e, const struct evidence *ev, time_t now)
 		return false;
 	if (!entry_live(e, now))
 		return record;
-	return now >= e->refetch || (record && strcmp(e->id, ev->id) != 0);
+	return refetch_due(e, now) || (record && strcmp(e->id, ev->id) != 0);
 }
 
 /* Daily (section 10.2), spread over the last quarter of the day, and long before expiry. */
 static time_t
 refetch_at(time_t now, time_t life_s, const struct decide_limits *limits)
 {
-	time_t spread_s = DECIDE_REFETCH_S / 4;
-	time_t after_s = DECIDE_REFETCH_S - spread_s + (time_t)limits->spread % spread_s;
+	time_t spread_s = ENTRY_REFETCH_S / 4;
+	time_t after_s = ENTRY_REFETCH_S - spread_s + (time_t)limits->spread % spread_s;
 
 	return now + clamp(after_s, DECIDE_RECHECK_MIN_S, life_s / 2);
 }
@@ -141,14 +147,12 @@ none_for_absence(struct entry *e, const struct evidence *ev, time_t now)
 	    now + ttl_s / 4 * 3; /* a domain in steady use is looked at before it is doubted */
 }
 
-/*
- * When the trouble began: one hold for it all, however often it is looked at, if that was lately.
- */
+/* When the trouble began: one hold for it all, as long as it is looked at without a break. */
 static time_t
 hold_began(const struct entry *e, time_t now)
 {
 	bool counts = e->state != ENTRY_POLICY && e->wanted != 0 && e->wanted <= now &&
-		      now < e->expires + DECIDE_HOLD_MEMORY_S;
+		      now <= e->recheck + DECIDE_HOLD_BREAK_S;
 
 	return counts ? e->wanted : now;
 }
@@ -173,7 +177,7 @@ hold(struct entry *e, time_t began, time_t now, const struct decide_limits *limi
 static const char *
 bear_trouble(struct entry *e, time_t now, const struct decide_limits *limits)
 {
-	bool none = e->state == ENTRY_NONE;
+	bool none = e->state == ENTRY_NONE && !entry_ahead(e, now);
 
 	if (none && now < e->confirmed + NONE_GOOD_S) {
 		time_t until = clamp(now + DECIDE_NEGATIVE_MIN_S, 0, e->confirmed + NONE_GOOD_S);
@@ -202,7 +206,7 @@ decide(const struct entry *cached, const struct evidence *ev, time_t now,
 	*why = "out of memory";
 	memset(next, 0, sizeof(*next));
 	if (must_fetch(e, ev, now)) {
-		*why = !live ? "record found" : now >= e->refetch ? "refetch is due" : "new id";
+		*why = !live ? "record found" : refetch_due(e, now) ? "refetch is due" : "new id";
 		return DECIDE_FETCH;
 	}
 	if (!entry_copy(next, e))
@@ -227,7 +231,8 @@ decide(const struct entry *cached, const struct evidence *ev, time_t now,
 		       : !record                 ? "policy kept: no valid record"
 		       : strcmp(e->id, ev->id)   ? "policy kept: new id backs off"
 						 : "policy kept: same id";
-		return now < e->recheck && ev->fetch == FETCH_NOT_TRIED ? DECIDE_KEEP : DECIDE_SAVE;
+		return ev->fetch == FETCH_NOT_TRIED && !entry_stale(e, now) ? DECIDE_KEEP
+									    : DECIDE_SAVE;
 	}
 	if (record) {
 		none_for_failure(next);

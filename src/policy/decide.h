@@ -29,17 +29,16 @@ enum {
 	/* a none that stands for trouble outlives its next look by this: no mail waits for it */
 	DECIDE_RETRY_MARGIN_S = 120,
 
-	/* daily, section 10.2 */
-	DECIDE_REFETCH_S = 86400,
-
 	/* DNS trouble: looked at again after this, later and later */
 	DECIDE_UNDECIDED_RETRY_S = 15,
 	DECIDE_UNDECIDED_RETRY_MAX_S = 120,
 
-	/* the none that follows an ended hold; trouble that goes on within the second of its end
-	 * does not hold mail again */
+	/* the none that follows an ended hold */
 	DECIDE_HOLD_ENDED_S = 600,
-	DECIDE_HOLD_MEMORY_S = 86400
+
+	/* nobody looked for so long after a look was due (this program or its network was down):
+	 * the trouble is a new one, and holds mail anew */
+	DECIDE_HOLD_BREAK_S = 600
 };
 
 struct decide_limits {

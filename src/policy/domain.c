@@ -1,7 +1,6 @@
 #include "policy/domain.h"
 
 #include <idn2.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -218,4 +217,17 @@ host_normalize(const char *text, size_t len, char out[HOST_MAX + 1], struct errm
 	if (result == DOMAIN_OK)
 		memcpy(out, n.text, n.len + 1);
 	return result;
+}
+
+bool
+domain_equal(const char *a, const char *b)
+{
+	for (; *a != '\0' && ascii_lower((unsigned char)*a) == ascii_lower((unsigned char)*b);
+	     a++, b++)
+		;
+	if (*a == '.' && a[1] == '\0')
+		a++;
+	if (*b == '.' && b[1] == '\0')
+		b++;
+	return *a == '\0' && *b == '\0';
 }

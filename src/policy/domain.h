@@ -2,6 +2,7 @@
 #ifndef POLICY_DOMAIN_H
 #define POLICY_DOMAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/errmsg.h"
@@ -40,5 +41,8 @@ MUST_USE enum domain_result domain_normalize(
  */
 MUST_USE enum domain_result host_normalize(
     const char *text, size_t len, char out[HOST_MAX + 1], struct errmsg *em);
+
+/* As DNS compares names: ASCII case and one final dot do not count. */
+bool domain_equal(const char *a, const char *b);
 
 #endif

@@ -4,9 +4,8 @@
 #include <string.h>
 
 enum {
-	DAY_S = 86400,
-	SHORT_USED_S = 2 * 3600, /* in use, for a policy of less than a day: at least */
-	DOUBTED_USED_S = DAY_S   /* in use, for what stands for a failure or an ended hold */
+	SHORT_USED_S = 2 * 3600,    /* in use, for a policy of less than a day: at least */
+	DOUBTED_USED_S = WHEN_DAY_S /* in use, for what stands for a failure or an ended hold */
 };
 
 static time_t
@@ -21,6 +20,37 @@ time_max(time_t a, time_t b)
 	return a > b ? a : b;
 }
 
+bool
+entry_come(time_t at, time_t max_s, time_t now)
+{
+	return at <= now || at > now + max_s;
+}
+
+/* The same time, unless it is too far ahead: then now. */
+static time_t
+believed(time_t at, time_t max_s, time_t now)
+{
+	return at > now + max_s ? now : at;
+}
+
+bool
+entry_stale(const struct entry *e, time_t now)
+{
+	return entry_come(e->recheck, ENTRY_AHEAD_MAX_S, now);
+}
+
+bool
+entry_ahead(const struct entry *e, time_t now)
+{
+	time_t seen = time_max(e->confirmed, e->fetched);
+
+	if (e->state == ENTRY_UNDECIDED ||
+	    (e->state == ENTRY_POLICY && e->policy->mode == MODE_ENFORCE))
+		return false;
+	return seen > now + ENTRY_AHEAD_MAX_S ||
+	       (e->state == ENTRY_NONE && e->expires > now + ENTRY_AHEAD_MAX_S);
+}
+
 /* DNS said that there is no policy; not a stand-in for a failed fetch or an ended hold. */
 static bool
 none_confirmed(const struct entry *e)
@@ -31,13 +61,13 @@ none_confirmed(const struct entry *e)
 bool
 entry_live(const struct entry *e, time_t now)
 {
-	return e->state == ENTRY_POLICY && now < e->expires;
+	return e->state == ENTRY_POLICY && now < e->expires && !entry_ahead(e, now);
 }
 
 enum verdict
 entry_verdict(const struct entry *e, time_t now)
 {
-	if (e == NULL || e->state == ENTRY_UNDECIDED || now >= e->expires)
+	if (e == NULL || e->state == ENTRY_UNDECIDED || now >= e->expires || entry_ahead(e, now))
 		return VERDICT_UNDECIDED;
 	if (e->state == ENTRY_NONE || e->policy->mode == MODE_NONE)
 		return VERDICT_NONE;
@@ -58,7 +88,7 @@ entry_requirement(const struct entry *e, time_t now)
 {
 	struct requirement r = {.kind = REQUIRE_UNKNOWN};
 
-	if (e == NULL || e->state == ENTRY_UNDECIDED)
+	if (e == NULL || e->state == ENTRY_UNDECIDED || (now != 0 && entry_ahead(e, now)))
 		return r;
 	if (e->state == ENTRY_POLICY && e->policy->mode == MODE_ENFORCE)
 		r = (struct requirement){
@@ -87,8 +117,8 @@ care_s(const struct entry *e)
 
 	if (e->state != ENTRY_POLICY)
 		return none_confirmed(e) ? NONE_GOOD_S : DOUBTED_USED_S;
-	life = e->fetched == 0 ? DAY_S : e->expires - e->fetched;
-	return life >= DAY_S ? ENTRY_UNUSED_S : time_max(life, SHORT_USED_S);
+	life = e->expires - e->fetched; /* long, when a map gave it and it was never fetched */
+	return life >= WHEN_DAY_S ? ENTRY_UNUSED_S : time_max(life, SHORT_USED_S);
 }
 
 static bool
@@ -99,29 +129,33 @@ in_use(const struct entry *e, time_t now)
 
 /* From then on nothing in the entry counts, not even as a confirmation. */
 static time_t
-entry_end(const struct entry *e)
+entry_end(const struct entry *e, time_t now)
 {
+	if (entry_ahead(e, now))
+		return now;
 	return none_confirmed(e) ? time_max(e->expires, e->confirmed + NONE_GOOD_S) : e->expires;
 }
 
 time_t
 entry_due(const struct entry *e, time_t now)
 {
-	time_t end = entry_end(e);
+	time_t end = entry_end(e, now), refetch = believed(e->refetch, ENTRY_REFETCH_S, now);
+	time_t recheck = believed(e->recheck, ENTRY_AHEAD_MAX_S, now);
+	time_t retry = believed(e->failure.retry, ENTRY_AHEAD_MAX_S, now);
 
 	if (!in_use(e, now))
 		return end;
 	if (e->state == ENTRY_POLICY)
-		return time_min(time_max(e->refetch, e->failure.retry), end);
+		return time_min(time_max(refetch, retry), end);
 	if (none_confirmed(e)) /* daily; recheck alone is for wants */
-		return time_min(time_max(e->recheck, e->confirmed + NONE_CONFIRM_S), end);
-	return time_min(e->recheck, end);
+		return time_min(time_max(recheck, e->confirmed + NONE_CONFIRM_S), end);
+	return time_min(recheck, end);
 }
 
 bool
 entry_forgettable(const struct entry *e, time_t now)
 {
-	return now >= entry_end(e) && !in_use(e, now);
+	return now >= entry_end(e, now) && !in_use(e, now);
 }
 
 bool

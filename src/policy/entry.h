@@ -13,6 +13,7 @@
 #include "policy/domain.h"
 #include "policy/policy.h"
 #include "policy/txt.h"
+#include "util/when.h"
 
 enum entry_state {
 	ENTRY_UNDECIDED, /* wanted, and DNS did not say yet: mail is held */
@@ -64,10 +65,22 @@ struct requirement {
 
 /* Seconds. */
 enum {
-	NONE_GOOD_S = 7 * 86400,     /* "none" in a map, after the last confirmation */
-	NONE_CONFIRM_S = 86400,      /* a none in use is confirmed daily, so that it stays good */
-	ENTRY_UNUSED_S = 180 * 86400 /* a policy that nobody asked for so long is not refreshed */
+	NONE_GOOD_S = 7 * WHEN_DAY_S, /* "none" in a map, after the last confirmation */
+	NONE_CONFIRM_S = WHEN_DAY_S,  /* a none in use is confirmed daily, so that it stays good */
+	ENTRY_REFETCH_S = WHEN_DAY_S, /* daily, RFC 8461 section 10.2 */
+	ENTRY_AHEAD_MAX_S = 3720,     /* no recheck, retry or end of a none is set further ahead */
+	ENTRY_UNUSED_S = 180 * WHEN_DAY_S /* not refreshed any more when nobody asked for so long */
 };
+
+/*
+ * A time that lies further ahead than it can have been set was set before the clock was set back: it
+ * counts as come, and what requires nothing and was seen by that clock counts as expired. Else a
+ * host that starts with a wrong clock would be without policies for as long as it was ahead. The
+ * expiry of an enforce policy stands: only a newer policy ends it sooner.
+ */
+bool entry_come(time_t at, time_t max_s, time_t now);
+bool entry_ahead(const struct entry *e, time_t now);
+bool entry_stale(const struct entry *e, time_t now); /* whoever asks makes us look at TXT again */
 
 bool entry_live(const struct entry *e, time_t now);            /* a policy that has not expired */
 enum verdict entry_verdict(const struct entry *e, time_t now); /* NULL or expired: UNDECIDED */
@@ -76,7 +89,8 @@ enum verdict entry_verdict(const struct entry *e, time_t now); /* NULL or expire
  * ENFORCE until the policy expires. NONE for a domain whose DNS says that there is no policy, until
  * NONE_GOOD_S after its last confirmation; for a policy of mode none or testing, the same, but not
  * beyond its expiry; for a none that stands for a failed fetch or an ended hold, until it expires.
- * UNKNOWN otherwise: undecided, NULL, or its time is over.
+ * UNKNOWN otherwise: undecided, NULL, or its time is over. With a clock of 0 no time is over or
+ * ahead: what a map may still hold of an entry.
  */
 struct requirement entry_requirement(const struct entry *e, time_t now);
 bool requirement_equal(const struct requirement *a, const struct requirement *b);

@@ -2,30 +2,7 @@
 
 #include <string.h>
 
-#include "util/ascii.h"
-
-/* Length of a name without its one final dot. */
-static size_t
-name_len(const char *name)
-{
-	size_t len = strlen(name);
-
-	return len > 0 && name[len - 1] == '.' ? len - 1 : len;
-}
-
-static bool
-same_name(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-	if (a_len != b_len)
-		return false;
-	for (size_t i = 0; i < a_len; i++)
-		if (ascii_lower((unsigned char)a[i]) != ascii_lower((unsigned char)b[i]))
-			return false;
-	return true;
-}
-
-/* What the pattern's name must be equal to: the host without its left-most label; NULL: it has no
- * other. */
+/* The host without its left-most label; NULL: it has no other. */
 static const char *
 parent_of(const char *host)
 {
@@ -43,9 +20,9 @@ mx_match(const char *pattern, const char *host)
 		if (host == NULL)
 			return false;
 	}
-	if (name_len(pattern) == 0 || strchr(pattern, '*') != NULL)
+	if (domain_equal(pattern, "") || strchr(pattern, '*') != NULL)
 		return false;
-	return same_name(pattern, name_len(pattern), host, name_len(host));
+	return domain_equal(pattern, host);
 }
 
 bool

@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/grammar.h"
 #include "policy/mx.h"
 #include "util/ascii.h"
+#include "util/when.h"
 
 enum {
 	FINDINGS_MAX = 100, /* of each kind; a hostile body of 64 KiB could have 65536 */
-	FIELD_NAME_MAX = 32,
-	DAY_S = 86400,
-	WEEK_S = 7 * DAY_S
+	TEXT_MAX = 160,     /* bytes of one finding with its NUL */
+	WEEK_S = 7 * WHEN_DAY_S
 };
 
 /* A parse under way. */
@@ -22,7 +23,7 @@ struct parse {
 	struct cursor rest;
 	size_t line;
 	bool have_version, have_mode, have_max_age;
-	bool failed, out_of_memory;
+	bool failed;
 	struct policy *policy;
 	size_t room;    /* slots of policy->mx */
 	void *mx_known; /* tree of policy->mx, which may be thousands */
@@ -37,6 +38,15 @@ const char *
 mode_name(enum mode mode)
 {
 	return mode_names[mode];
+}
+
+/* Memory that is out must not look like the publisher's fault: mail would go unprotected. */
+static void *
+need(void *memory)
+{
+	if (memory == NULL)
+		abort();
+	return memory;
 }
 
 /* ---- findings ---- */
@@ -59,17 +69,17 @@ static void parse_error(struct parse *p, const char *fmt, ...) PRINTF_LIKE(2, 3)
 static void parse_warning(struct parse *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void
-finding_print(char out[POLICY_TEXT_MAX], size_t line, const char *fmt, va_list ap)
+finding_print(char out[TEXT_MAX], size_t line, const char *fmt, va_list ap)
 {
-	int n = line == 0 ? 0 : snprintf(out, POLICY_TEXT_MAX, "line %zu: ", line);
+	int n = line == 0 ? 0 : snprintf(out, TEXT_MAX, "line %zu: ", line);
 
-	vsnprintf(out + n, POLICY_TEXT_MAX - (size_t)n, fmt, ap);
+	vsnprintf(out + n, TEXT_MAX - (size_t)n, fmt, ap);
 }
 
 static void
 parse_error(struct parse *p, const char *fmt, ...)
 {
-	char text[POLICY_TEXT_MAX];
+	char text[TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -85,7 +95,7 @@ parse_error(struct parse *p, const char *fmt, ...)
 static void
 parse_warning(struct parse *p, const char *fmt, ...)
 {
-	char text[POLICY_TEXT_MAX];
+	char text[TEXT_MAX];
 	va_list ap;
 
 	if (p->findings == NULL)
@@ -125,25 +135,6 @@ take_line(struct parse *p)
 	if (lf != NULL && line.end > line.p && line.end[-1] == '\r')
 		line.end--;
 	return line;
-}
-
-static bool
-is_wsp(unsigned char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* sts-policy-ext-name; the names that we know have the same form. */
-static bool
-take_name(struct cursor *c, struct cursor *name)
-{
-	name->p = c->p;
-	while (c->p < c->end &&
-	       (ascii_alnum(*c->p) ||
-		   (c->p > name->p && (*c->p == '_' || *c->p == '-' || *c->p == '.'))))
-		c->p++;
-	name->end = c->p;
-	return cursor_len(name) > 0 && cursor_len(name) <= FIELD_NAME_MAX;
 }
 
 /*
@@ -190,13 +181,12 @@ split_field(struct parse *p, struct cursor line, struct cursor *name, struct cur
 		parse_error(p, "an empty line");
 		return false;
 	}
-	if (!take_name(&line, name) || !cursor_take(&line, ":")) {
+	if (!grammar_take_name(&line, name) || !cursor_take(&line, ":")) {
 		parse_error(p, "not \"name: value\"");
 		return false;
 	}
-	while (line.p < line.end && is_wsp(*line.p))
-		line.p++;
-	while (line.end > line.p && is_wsp(line.end[-1]))
+	grammar_skip_wsp(&line);
+	while (line.end > line.p && grammar_wsp(line.end[-1]))
 		line.end--;
 	*value = line;
 	if (cursor_len(value) == 0 || !value_is_text(*value)) {
@@ -276,35 +266,23 @@ mx_keep_in_tree(void *mx)
 	(void)mx; /* policy->mx owns it */
 }
 
-/* Takes over mx; false: out of memory. */
-static bool
+/* Takes over mx. */
+static void
 mx_add(struct parse *p, char *mx)
 {
 	struct policy *policy = p->policy;
-	char ***known;
+	char ***known = need(tsearch(mx, &p->mx_known, mx_compare));
 
-	if (policy->n_mx == p->room) {
-		size_t room = p->room == 0 ? 8 : 2 * p->room;
-		char **grown = realloc(policy->mx, room * sizeof(*grown));
-
-		if (grown == NULL)
-			goto fail;
-		policy->mx = grown;
-		p->room = room;
-	}
-	known = tsearch(mx, &p->mx_known, mx_compare);
-	if (known == NULL)
-		goto fail;
 	if (*(char **)known != mx) {
 		parse_warning(p, "\"mx: %s\" was there before", mx);
 		free(mx);
-		return true;
+		return;
+	}
+	if (policy->n_mx == p->room) {
+		p->room = p->room == 0 ? 8 : 2 * p->room;
+		policy->mx = need(realloc(policy->mx, p->room * sizeof(*policy->mx)));
 	}
 	policy->mx[policy->n_mx++] = mx;
-	return true;
-fail:
-	free(mx);
-	return false;
 }
 
 /* Domain, RFC 5321 section 4.1.2: ASCII, no final dot. host_normalize() is kinder to people. */
@@ -320,7 +298,7 @@ is_plain(struct cursor v)
 static void
 field_mx(struct parse *p, struct cursor v)
 {
-	char pattern[MX_PATTERN_MAX + 1], *copy;
+	char pattern[MX_PATTERN_MAX + 1];
 	struct errmsg why = {"not in ASCII, or with a final dot"};
 
 	if (!is_plain(v) ||
@@ -328,9 +306,7 @@ field_mx(struct parse *p, struct cursor v)
 		parse_error(p, "the MX pattern is no host name: %s", why.text);
 		return;
 	}
-	copy = strdup(pattern);
-	if (copy == NULL || !mx_add(p, copy))
-		p->out_of_memory = true;
+	mx_add(p, need(strdup(pattern)));
 }
 
 static void
@@ -380,7 +356,7 @@ check_advice(struct parse *p)
 		parse_warning(p, "mode none does not use \"mx\"");
 	if (policy->mode == MODE_NONE)
 		return;
-	if (policy->max_age_s < DAY_S)
+	if (policy->max_age_s < WHEN_DAY_S)
 		parse_warning(
 		    p, "max_age is less than a day: senders forget the policy between messages");
 	else if (policy->mode == MODE_ENFORCE && policy->max_age_s < WEEK_S)
@@ -401,7 +377,7 @@ parse_body(struct parse *p)
 		parse_error(p, "the body begins with a byte order mark");
 		p->line = 0;
 	}
-	while (p->rest.p < p->rest.end && !p->out_of_memory && (!p->failed || p->findings != NULL))
+	while (p->rest.p < p->rest.end && (!p->failed || p->findings != NULL))
 		parse_line(p, take_line(p));
 	if (p->failed && p->findings == NULL)
 		return;
@@ -415,16 +391,10 @@ policy_parse(struct cursor body, struct findings *findings, struct errmsg *em)
 {
 	struct parse p = {.rest = body, .findings = findings, .em = em};
 
-	p.policy = calloc(1, sizeof(*p.policy));
-	if (p.policy == NULL) {
-		errmsg_set(em, "out of memory");
-		return NULL;
-	}
+	p.policy = need(calloc(1, sizeof(*p.policy)));
 	parse_body(&p);
 	tdestroy(p.mx_known, mx_keep_in_tree);
-	if (p.out_of_memory)
-		errmsg_set(em, "out of memory");
-	if (p.failed || p.out_of_memory) {
+	if (p.failed) {
 		policy_free(p.policy);
 		return NULL;
 	}

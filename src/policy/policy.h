@@ -13,7 +13,6 @@
 
 enum { POLICY_BODY_MAX = 64 * 1024 };   /* bytes; section 3.3 suggests the limit */
 enum { POLICY_MAX_AGE_MAX = 31557600 }; /* seconds, section 3.2 */
-enum { POLICY_TEXT_MAX = 160 };         /* bytes of one finding with its NUL */
 
 enum mode { MODE_NONE, MODE_TESTING, MODE_ENFORCE };
 
@@ -37,7 +36,8 @@ struct findings {
  *   body      untrusted bytes; more than POLICY_BODY_MAX is an error
  *   findings  NULL, or filled with all errors and warnings (100 of each at most)
  *   em        set when NULL is returned: the first error, with its line number
- * Returns a policy for the caller to free, or NULL: no valid policy (sts-policy-invalid).
+ * Returns a policy for the caller to free, or NULL: no valid policy (sts-policy-invalid). When memory
+ * is out the process ends.
  */
 MUST_USE struct policy *policy_parse(
     struct cursor body, struct findings *findings, struct errmsg *em);

@@ -3,44 +3,23 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "policy/grammar.h"
 #include "util/ascii.h"
-
-enum { EXT_NAME_MAX = 32 };
 
 /* One key/value pair; both views lie inside the record. */
 struct field {
 	struct cursor name, value;
 };
 
-static void
-skip_wsp(struct cursor *c)
-{
-	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t'))
-		c->p++;
-}
-
 /* sts-field-delim = *WSP ";" *WSP */
 static bool
 take_delim(struct cursor *c)
 {
-	skip_wsp(c);
+	grammar_skip_wsp(c);
 	if (!cursor_take(c, ";"))
 		return false;
-	skip_wsp(c);
+	grammar_skip_wsp(c);
 	return true;
-}
-
-/* sts-ext-name = (ALPHA / DIGIT) *31(ALPHA / DIGIT / "_" / "-" / "."); "id" is one too. */
-static bool
-take_name(struct cursor *c, struct cursor *name)
-{
-	name->p = c->p;
-	while (c->p < c->end &&
-	       (ascii_alnum(*c->p) ||
-		   (c->p > name->p && (*c->p == '_' || *c->p == '-' || *c->p == '.'))))
-		c->p++;
-	name->end = c->p;
-	return cursor_len(name) > 0 && cursor_len(name) <= EXT_NAME_MAX;
 }
 
 /* sts-ext-value = 1*(%x21-3A / %x3C / %x3E-7E) */
@@ -57,7 +36,7 @@ take_value(struct cursor *c, struct cursor *value)
 static bool
 take_field(struct cursor *c, struct field *f)
 {
-	return take_name(c, &f->name) && cursor_take(c, "=") && take_value(c, &f->value);
+	return grammar_take_name(c, &f->name) && cursor_take(c, "=") && take_value(c, &f->value);
 }
 
 static bool

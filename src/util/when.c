@@ -4,9 +4,7 @@
 
 #include "util/ascii.h"
 
-enum { DAY_S = 86400 };
-
-static const time_t duration_max_s = (time_t)100 * 365 * DAY_S;
+static const time_t duration_max_s = (time_t)100 * 365 * WHEN_DAY_S;
 
 static time_t
 unit_s(const char *unit)
@@ -14,7 +12,7 @@ unit_s(const char *unit)
 	static const struct {
 		char name;
 		time_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', DAY_S}, {'w', 7 * DAY_S}};
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', WHEN_DAY_S}, {'w', 7 * WHEN_DAY_S}};
 
 	if (unit[0] == '\0')
 		return 1;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <time.h>
 
+enum { WHEN_DAY_S = 86400 };
 enum { WHEN_RFC3339_MAX = sizeof("2026-01-31T12:00:00Z") };
 
 /*

@@ -94,6 +94,10 @@ write_https_zone() {
 	mta-sts.alias CNAME host.provider
 	host.provider A 127.0.0.1
 	mta-sts.old A 127.0.0.6
+	mta-sts.raw A 127.0.0.7
+	mta-sts.dead A 127.0.0.8
+	mta-sts.half A 127.0.0.8
+	mta-sts.half A 127.0.0.1
 	END
 	for name in good params html notype missing moved forbidden empty invalid big chunked full slow trickle headers \
 	    other cnonly cnother wild partial deep expired selfsigned stranger gzip closed; do
@@ -120,7 +124,7 @@ make_certs() {
 	done
 	openssl ecparam -name prime256v1 -genkey -noout -out key.pem
 	make_cert all ca 30 test "$(for n in good params html notype missing moved forbidden empty invalid big chunked \
-	    full slow trickle headers refused six both second alias gzip old closed; do printf 'DNS:mta-sts.%s.test,' $n; done | sed 's/,$//')"
+	    full slow trickle headers refused six both second alias gzip old closed half raw; do printf 'DNS:mta-sts.%s.test,' $n; done | sed 's/,$//')"
 	make_cert other ca 30 mta-sts.other.test DNS:mta-sts.another.test
 	make_cert cnonly ca 30 mta-sts.cnonly.test
 	make_cert cnother ca 30 mta-sts.cnother.test IP:127.0.0.1
@@ -136,7 +140,7 @@ make_certs() {
 write_bodies() {
 	good='version: STSv1\r\nmode: enforce\r\nmx: mx.example.test\r\nmx: *.example.net\r\nmax_age: 86400\r\n'
 	for name in good params html notype slow trickle headers six both second alias other cnonly cnother wild partial deep expired \
-	    selfsigned stranger old gzip closed; do
+	    selfsigned stranger old gzip closed half; do
 		mkdir -p "www/$name/.well-known"
 		printf "$good" > "www/$name/.well-known/mta-sts.txt"
 	done
@@ -184,7 +188,7 @@ write_nginx() {
 		types { } default_type text/plain; server_tokens off;
 		ssl_protocols TLSv1.2 TLSv1.3;
 	END
-	for name in good empty invalid full big six both second alias; do site $name all; done
+	for name in good empty invalid full big six both second alias half; do site $name all; done
 	for name in wild partial deep other cnonly cnother expired selfsigned stranger; do site $name $name; done
 	site params all "default_type 'TEXT/Plain; charset=utf-8';"
 	site html all 'default_type text/html;'

@@ -9,7 +9,7 @@
 
 #include "policy/decide.h"
 
-enum { NOW = 1700000000, HOUR_S = 3600, DAY_S = 86400, HOLD_S = 1800 };
+enum { NOW = 1700000000, HOUR_S = 3600, DAY_S = 86400, YEAR_S = 365 * DAY_S, HOLD_S = 1800 };
 
 static char old_test[] = "old.test", new_test[] = "new.test", wild_test[] = "*.new.test";
 static char *old_mx[] = {old_test}, *new_mx[] = {new_test, wild_test};
@@ -30,9 +30,10 @@ static struct policy cached_policies[] = {
 
 enum kind {
 	NOTHING,
-	HELD,              /* for a minute */
-	HELD_LONG,         /* the hold has just ended */
-	HELD_DAYS_AGO,     /* the daemon was down since */
+	HELD,           /* for a minute */
+	HELD_LONG,      /* the hold has just ended */
+	HELD_HOURS_AGO, /* the daemon was down since */
+	HELD_DAYS_AGO,
 	NONE,              /* DNS said so half an hour ago */
 	NONE_DOUBTED,      /* said so yesterday */
 	NONE_STALE,        /* eight days ago */
@@ -41,28 +42,36 @@ enum kind {
 	NONE_FAILED_OVER,
 	NONE_HOLD_ENDED,
 	NONE_HOLD_ENDED_OVER,
+	NONE_HOLD_ENDED_HOURS_AGO,
 	NONE_HOLD_ENDED_DAYS_AGO,
-	POLICY, /* fresh, id "a" */
+	NONE_AHEAD,        /* the clock was a year ahead; so in the next */
+	NONE_FAILED_AHEAD, /* id "a" could not be had */
+	POLICY,            /* fresh, id "a" */
 	POLICY_RECHECK,
 	POLICY_REFETCH,
 	POLICY_BACKS_OFF,     /* id "a" again was not to be had; refetch is due */
 	POLICY_BACKS_OFF_NEW, /* the new id "b" was not to be had */
 	POLICY_RETRY,         /* the back-off of "b" is over */
+	POLICY_AHEAD,         /* looked at by that clock, id "a" was not to be had */
 	POLICY_IMPORTED,      /* from a map */
 	POLICY_EXPIRED,
 	POLICY_EXPIRED_BACKS_OFF, /* id "a" was not to be had just before */
 	KINDS
 };
 
-static const char *const kind_names[KINDS] = {"nothing", "held", "held long", "held days ago",
-    "none", "none doubted", "none stale", "none failed", "none failed retry", "none failed over",
-    "none hold ended", "none hold ended over", "none hold ended days ago", "policy",
-    "policy recheck", "policy refetch", "policy backs off", "policy backs off new", "policy retry",
+static const char *const kind_names[KINDS] = {"nothing", "held", "held long", "held hours ago",
+    "held days ago", "none", "none doubted", "none stale", "none failed", "none failed retry",
+    "none failed over", "none hold ended", "none hold ended over", "none hold ended hours ago",
+    "none hold ended days ago", "none ahead", "none failed ahead", "policy", "policy recheck",
+    "policy refetch", "policy backs off", "policy backs off new", "policy retry", "policy ahead",
     "policy imported", "policy expired", "policy expired backs off"};
 
 static const struct entry kinds[KINDS] = {
     [HELD] = {.wanted = NOW - 60, .expires = NOW - 60 + HOLD_S, .recheck = NOW},
     [HELD_LONG] = {.wanted = NOW - HOLD_S, .expires = NOW, .recheck = NOW},
+    [HELD_HOURS_AGO] = {.wanted = NOW - 2 * HOUR_S,
+	.expires = NOW - 2 * HOUR_S + HOLD_S,
+	.recheck = NOW - DECIDE_HOLD_BREAK_S - 1},
     [HELD_DAYS_AGO] = {.wanted = NOW - 3 * DAY_S, .expires = NOW - 3 * DAY_S + HOLD_S},
     [NONE] = {.state = ENTRY_NONE,
 	.confirmed = NOW - 1800,
@@ -88,12 +97,24 @@ static const struct entry kinds[KINDS] = {
 	.recheck = NOW + 180},
     [NONE_HOLD_ENDED_OVER] = {.state = ENTRY_NONE,
 	.wanted = NOW - 3000,
-	.expires = NOW - 600,
-	.recheck = NOW - 720},
+	.expires = NOW - 480,
+	.recheck = NOW - DECIDE_HOLD_BREAK_S},
+    [NONE_HOLD_ENDED_HOURS_AGO] = {.state = ENTRY_NONE,
+	.wanted = NOW - 2 * HOUR_S,
+	.expires = NOW - HOUR_S,
+	.recheck = NOW - HOUR_S - 120},
     [NONE_HOLD_ENDED_DAYS_AGO] = {.state = ENTRY_NONE,
 	.wanted = NOW - 3 * DAY_S,
 	.expires = NOW - 2 * DAY_S,
 	.recheck = NOW - 2 * DAY_S},
+    [NONE_AHEAD] = {.state = ENTRY_NONE,
+	.confirmed = NOW + YEAR_S,
+	.expires = NOW + YEAR_S + HOUR_S,
+	.recheck = NOW + YEAR_S + 1800},
+    [NONE_FAILED_AHEAD] = {.state = ENTRY_NONE,
+	.expires = NOW + YEAR_S + 420,
+	.recheck = NOW + YEAR_S + 300,
+	.failure = FAILURE("a", NOW + YEAR_S + 300, 1)},
 #define LIVE \
 	.state = ENTRY_POLICY, .id = "a", .fetched = NOW - DAY_S, .expires = NOW + 29 * DAY_S, \
 	.confirmed = NOW - HOUR_S
@@ -105,6 +126,8 @@ static const struct entry kinds[KINDS] = {
     [POLICY_BACKS_OFF_NEW] = {LIVE, .recheck = NOW, .refetch = NOW + 300,
 	.failure = FAILURE("b", NOW + 60, 9)},
     [POLICY_RETRY] = {LIVE, .recheck = NOW, .refetch = NOW + 300, .failure = FAILURE("b", NOW, 1)},
+    [POLICY_AHEAD] = {LIVE, .recheck = NOW + YEAR_S, .refetch = NOW + YEAR_S,
+	.failure = FAILURE("a", NOW + YEAR_S, 1)},
     [POLICY_IMPORTED] = {.state = ENTRY_POLICY, .expires = NOW + 29 * DAY_S},
     [POLICY_EXPIRED] = {.state = ENTRY_POLICY,
 	.id = "a",
@@ -214,6 +237,7 @@ each_row_of_the_table_has_its_outcome(void **state UNUSED)
 	    [NOTHING] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD_LONG] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
+	    [HELD_HOURS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [HELD_DAYS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_KEPT},
 	    [NONE_DOUBTED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_KEPT},
@@ -223,13 +247,17 @@ each_row_of_the_table_has_its_outcome(void **state UNUSED)
 	    [NONE_FAILED_OVER] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_HOLD_ENDED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
 	    [NONE_HOLD_ENDED_OVER] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_NONE_ENDED},
+	    [NONE_HOLD_ENDED_HOURS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [NONE_HOLD_ENDED_DAYS_AGO] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
+	    [NONE_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
+	    [NONE_FAILED_AHEAD] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [POLICY] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_RECHECK] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_REFETCH] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_BACKS_OFF] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_BACKS_OFF_NEW] = {O_KEPT, O_KEPT, O_KEPT, O_KEPT, O_KEPT},
 	    [POLICY_RETRY] = {O_KEPT, O_FETCH, O_KEPT, O_KEPT, O_KEPT},
+	    [POLICY_AHEAD] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_IMPORTED] = {O_FETCH, O_FETCH, O_FETCH, O_FETCH, O_FETCH},
 	    [POLICY_EXPIRED] = {O_FETCH, O_FETCH, O_NONE, O_NONE, O_HELD},
 	    [POLICY_EXPIRED_BACKS_OFF] = {O_NONE_FAILED, O_FETCH, O_NONE, O_NONE, O_HELD},
@@ -275,6 +303,10 @@ a_fetched_body_counts_when_announced_or_when_it_renews_a_live_policy(void **stat
 					    next.id, s <= NEW_ID ? ev.id : cached->id);
 					assert_int_equal(next.failure.type, STS_OK);
 					assert_int_equal(next.failure.retry, 0);
+					assert_int_equal(
+					    next.confirmed, s <= NEW_ID ? NOW : cached->confirmed);
+					assert_int_equal(next.recheck, NOW + 600);
+					assert_int_equal(next.wanted, 0);
 				}
 				entry_clear(&next);
 			}
@@ -357,7 +389,7 @@ ttls_are_bounded(void **state UNUSED)
 
 		assert_int_equal(decide(NULL, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
 		assert_int_equal(next.expires, NOW + t[i].none_s);
-		assert_in_range(next.recheck, NOW + 60, next.expires - 60);
+		assert_int_equal(next.recheck, NOW + t[i].none_s / 4 * 3);
 		ev = evidence_of(SAME_ID, t[i].ttl_s, FETCH_NOT_TRIED, MODE_NONE);
 		assert_int_equal(decide(cached_of(POLICY_RECHECK, MODE_TESTING, NOW), &ev, NOW,
 				     &limits, &next, &why),
@@ -462,6 +494,8 @@ check_live(const struct combination *c, const struct entry *cached, const struct
 		return;
 	INVARIANT(next->expires == cached->expires);
 	INVARIANT(next->fetched == cached->fetched);
+	INVARIANT(next->confirmed ==
+		  (c->seen == SAME_ID && strcmp(cached->id, "a") == 0 ? NOW : cached->confirmed));
 	INVARIANT(next->policy->mode == cached->policy->mode);
 	INVARIANT(strcmp(next->id, cached->id) == 0);
 	INVARIANT(entry_verdict(next, NOW) == entry_verdict(cached, NOW));
@@ -494,6 +528,8 @@ check_not_live(const struct combination *c, const struct entry *cached, const st
 		INVARIANT(next->policy == NULL && next->id[0] == '\0');
 	if (next->state == ENTRY_NONE && c->seen <= NEW_ID)
 		INVARIANT(next->failure.type != STS_OK && next->failure.retry > NOW);
+	if (c->seen == ABSENT || c->seen == INVALID)
+		INVARIANT(next->failure.type == STS_OK);
 }
 
 static void
@@ -506,11 +542,13 @@ check_next(const struct combination *c, const struct entry *cached, const struct
 	INVARIANT(entry_due(next, NOW) >= NOW + 15 || entry_due(next, NOW) == next->expires);
 	INVARIANT(entry_due(next, NOW) > NOW);
 	INVARIANT(!entry_forgettable(next, NOW));
+	INVARIANT(!entry_ahead(next, NOW) && next->recheck <= NOW + ENTRY_AHEAD_MAX_S);
 	if (next->state == ENTRY_POLICY && c->fetch == FETCH_POLICY) {
 		INVARIANT(next->refetch >= NOW + 60 && next->refetch < next->expires);
 		INVARIANT(next->policy->mode == c->fetched_mode);
 	}
-	if (next->failure.type != STS_OK && c->fetch == FETCH_FAILED && next->failure.at == NOW) {
+	if (c->fetch == FETCH_FAILED && (c->seen <= NEW_ID || is_live(cached))) {
+		INVARIANT(next->failure.type != STS_OK && next->failure.at == NOW);
 		INVARIANT(next->failure.retry >= NOW + DECIDE_RETRY_MIN_S);
 		INVARIANT(next->failure.retry <= NOW + DECIDE_RETRY_MAX_S);
 		INVARIANT(next->failure.count >= 1);
@@ -531,6 +569,7 @@ check_combination(const struct combination *c)
 		INVARIANT(c->fetch == FETCH_NOT_TRIED);
 		INVARIANT(c->seen <= NEW_ID || is_live(cached));
 		INVARIANT(cached == NULL || cached->failure.retry <= NOW ||
+			  cached->failure.retry >= NOW + YEAR_S ||
 			  (c->seen <= NEW_ID && strcmp(cached->failure.id, ev.id) != 0));
 		return;
 	}
@@ -625,6 +664,24 @@ trouble_that_does_not_end_holds_mail_once(void **state UNUSED)
 }
 
 static void
+trouble_is_looked_at_again_later_and_later(void **state UNUSED)
+{
+	static const struct {
+		time_t held_s, after_s;
+	} t[] = {{0, 15}, {120, 15}, {240, 30}, {800, 100}, {960, 120}, {1799, 120}};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct entry cached = {.wanted = NOW - t[i].held_s, .recheck = NOW}, next;
+		struct evidence ev = evidence_of(TEMPFAIL, 0, FETCH_NOT_TRIED, MODE_NONE);
+		const char *why;
+
+		assert_int_equal(decide(&cached, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
+		assert_int_equal(next.state, ENTRY_UNDECIDED);
+		assert_int_equal(next.recheck, NOW + t[i].after_s);
+	}
+}
+
+static void
 an_enforce_policy_survives_all_trouble_until_its_expiry(void **state UNUSED)
 {
 	struct world w = {.now = NOW};
@@ -700,6 +757,46 @@ a_domain_without_a_policy_stays_good_in_the_map_through_days_of_trouble(void **s
 }
 
 static void
+a_clock_that_was_a_year_ahead_costs_no_policy(void **state UNUSED)
+{
+	struct world w = {.now = NOW + YEAR_S};
+
+	world_look(&w, SAME_ID, FETCH_FAILED, MODE_NONE); /* "certificate has expired" */
+	w.now = NOW;
+	assert_int_equal(entry_verdict(&w.e, w.now), VERDICT_UNDECIDED);
+	world_look(&w, SAME_ID, FETCH_POLICY, MODE_ENFORCE);
+	assert_int_equal(entry_verdict(&w.e, w.now), VERDICT_ENFORCE);
+	assert_in_range(entry_due(&w.e, w.now), NOW + HOUR_S, NOW + DAY_S);
+	entry_clear(&w.e);
+}
+
+static void
+a_testing_policy_of_a_clock_that_was_ahead_is_not_kept(void **state UNUSED)
+{
+	struct world w = {.now = NOW + YEAR_S};
+
+	world_look(&w, SAME_ID, FETCH_POLICY, MODE_TESTING);
+	w.now = NOW;
+	world_look(&w, SAME_ID, FETCH_FAILED, MODE_NONE);
+	assert_int_equal(w.e.state, ENTRY_NONE);
+	assert_in_range(w.e.expires, NOW, NOW + HOUR_S);
+	entry_clear(&w.e);
+}
+
+static void
+a_live_policy_whose_recheck_is_a_year_away_is_written_again(void **state UNUSED)
+{
+	struct evidence ev = evidence_of(SAME_ID, 600, FETCH_NOT_TRIED, MODE_NONE);
+	struct entry cached = *cached_of(POLICY, MODE_ENFORCE, NOW), next;
+	const char *why;
+
+	cached.recheck = NOW + YEAR_S;
+	assert_int_equal(decide(&cached, &ev, NOW, &limits, &next, &why), DECIDE_SAVE);
+	assert_int_equal(next.recheck, NOW + 600);
+	entry_clear(&next);
+}
+
+static void
 a_clock_that_was_set_back_does_not_prolong_a_hold(void **state UNUSED)
 {
 	struct entry cached = {.wanted = NOW + DAY_S, .expires = NOW + DAY_S + HOLD_S}, next;
@@ -723,11 +820,15 @@ main(void)
 	    cmocka_unit_test(a_look_before_the_recheck_is_due_writes_nothing),
 	    cmocka_unit_test(whatever_comes_together_the_invariants_hold),
 	    cmocka_unit_test(trouble_that_does_not_end_holds_mail_once),
+	    cmocka_unit_test(trouble_is_looked_at_again_later_and_later),
 	    cmocka_unit_test(an_enforce_policy_survives_all_trouble_until_its_expiry),
 	    cmocka_unit_test(a_policy_whose_record_was_stripped_goes_on_while_its_body_is_served),
 	    cmocka_unit_test(mail_never_waits_for_the_retry_of_a_policy_that_cannot_be_had),
 	    cmocka_unit_test(
 		a_domain_without_a_policy_stays_good_in_the_map_through_days_of_trouble),
+	    cmocka_unit_test(a_clock_that_was_a_year_ahead_costs_no_policy),
+	    cmocka_unit_test(a_testing_policy_of_a_clock_that_was_ahead_is_not_kept),
+	    cmocka_unit_test(a_live_policy_whose_recheck_is_a_year_away_is_written_again),
 	    cmocka_unit_test(a_clock_that_was_set_back_does_not_prolong_a_hold),
 	};
 

@@ -85,11 +85,12 @@ what_is_no_name_is_invalid(void **state UNUSED)
 	} t[] = {
 #define ROW(s) {s, sizeof(s) - 1}
 	    ROW(""), ROW("."), ROW(".."), ROW("a..test"), ROW(".a.test"), ROW("a.test.."),
-	    ROW("a b.test"), ROW(" a.test"), ROW("a.test\n"), ROW("a.te\0st"), ROW("a.test\0"),
-	    ROW("a\x7f.test"), ROW("a@b.test"), ROW("a/b.test"), ROW("*.test"), ROW("a\"b.test"),
-	    ROW("a:b.test"), ROW("\xff\xfe.test"), ROW("\xc0\xae.test"), ROW("\xed\xa0\x80.test"),
-	    ROW("b\xc3\xbc\x63her..test"), ROW("\xe2\x80\x8b.test"), ROW("[1.2.3.4"),
-	    ROW("[1.2\n.3.4]"), ROW("_foo..test"), ROW("\xe2\x84\x80.test") /* maps to "a/c" */
+	    ROW("a b.test"), ROW(" a.test"), ROW("a.test\n"), ROW("a.te\0st"),
+	    ROW("b\xc3\xbc\0.test"), ROW("a.test\0"), ROW("a\x7f.test"), ROW("a@b.test"),
+	    ROW("a/b.test"), ROW("*.test"), ROW("a\"b.test"), ROW("a:b.test"), ROW("\xff\xfe.test"),
+	    ROW("\xc0\xae.test"), ROW("\xed\xa0\x80.test"), ROW("b\xc3\xbc\x63her..test"),
+	    ROW("\xe2\x80\x8b.test"), ROW("[1.2.3.4"), ROW("[1.2\n.3.4]"), ROW("_foo..test"),
+	    ROW("\xe2\x84\x80.test") /* maps to "a/c" */
 #undef ROW
 	};
 
@@ -133,6 +134,24 @@ a_host_has_up_to_253_characters_and_perhaps_one_label(void **state UNUSED)
 }
 
 static void
+names_are_equal_but_for_case_and_one_final_dot(void **state UNUSED)
+{
+	static const struct {
+		const char *a, *b;
+		bool want;
+	} t[] = {{"a.test", "a.test", true}, {"A.test", "a.TEST", true},
+	    {"a.test.", "a.test", true}, {"a.test.", "a.test.", true}, {"", ".", true},
+	    {"", "", true}, {"a.test..", "a.test", false}, {"a.test", "b.test", false},
+	    {"a.test", "a.tes", false}, {"a.test", "a.test.x", false},
+	    {"a[.test", "a{.test", false}};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (domain_equal(t[i].a, t[i].b) != t[i].want ||
+		    domain_equal(t[i].b, t[i].a) != t[i].want)
+			fail_msg("row %zu: %s and %s", i, t[i].a, t[i].b);
+}
+
+static void
 megabytes_of_name_are_refused_before_they_are_parsed(void **state UNUSED)
 {
 	static char big[1 << 20];
@@ -154,6 +173,7 @@ main(void)
 	    cmocka_unit_test(what_is_no_name_is_invalid),
 	    cmocka_unit_test(a_policy_domain_leaves_room_for_its_policy_host),
 	    cmocka_unit_test(a_host_has_up_to_253_characters_and_perhaps_one_label),
+	    cmocka_unit_test(names_are_equal_but_for_case_and_one_final_dot),
 	    cmocka_unit_test(megabytes_of_name_are_refused_before_they_are_parsed),
 	};
 

@@ -172,11 +172,14 @@ static void
 requirements_differ_in_kind_time_and_patterns(void **state UNUSED)
 {
 	char b_copy[] = "*.b.test", *same[] = {mx_test, b_copy}, *other[] = {mx_test, c_test};
+	char *first[] = {c_test, b_test};
 	struct requirement a = {REQUIRE_ENFORCE, NOW, 2, patterns},
 			   b = {REQUIRE_ENFORCE, NOW, 2, same};
 
 	assert_true(requirement_equal(&a, &b));
 	b.mx = other;
+	assert_false(requirement_equal(&a, &b));
+	b.mx = first;
 	assert_false(requirement_equal(&a, &b));
 	b = a;
 	b.n_mx = 1;
@@ -199,8 +202,91 @@ a_policy_in_use_is_due_at_its_refetch_or_the_retry_of_a_failed_one(void **state 
 	assert_int_equal(entry_due(&e, NOW), e.refetch);
 	e.refetch = NOW - 60;
 	assert_int_equal(entry_due(&e, NOW), NOW + 60);
-	e.failure.retry = e.expires + 1;
+	e.expires = NOW + 60;
+	e.failure.retry = NOW + 61;
 	assert_int_equal(entry_due(&e, NOW), e.expires);
+}
+
+/* Everything of an entry as a clock that was ahead_s ahead wrote it. */
+static void
+shift(struct entry *e, time_t ahead_s)
+{
+	time_t *const times[] = {&e->fetched, &e->expires, &e->confirmed, &e->recheck, &e->refetch,
+	    &e->wanted, &e->used, &e->failure.at, &e->failure.retry};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		if (*times[i] != 0)
+			*times[i] += ahead_s;
+}
+
+static void
+what_a_clock_that_was_ahead_called_none_counts_as_expired(void **state UNUSED)
+{
+	const struct entry nones[] = {none_entry(), failed_entry(), ended_hold_entry(),
+	    policy_entry(MODE_NONE), policy_entry(MODE_TESTING)};
+
+	for (size_t i = 0; i < sizeof(nones) / sizeof(nones[0]); i++) {
+		struct entry e = nones[i];
+
+		shift(&e, 365 * DAY_S);
+		if (entry_verdict(&e, NOW) != VERDICT_UNDECIDED)
+			fail_msg("row %zu: verdict %s", i, verdict_name(entry_verdict(&e, NOW)));
+		check_requirement(&e, REQUIRE_UNKNOWN, 0);
+		assert_true(entry_stale(&e, NOW));
+		assert_int_equal(entry_due(&e, NOW), NOW);
+		assert_int_equal(entry_requirement(&e, 0).kind, REQUIRE_NONE); /* in the map yet */
+		e = nones[i];
+		shift(&e, 60); /* no clock is exact */
+		assert_int_not_equal(entry_verdict(&e, NOW), VERDICT_UNDECIDED);
+		assert_int_equal(entry_requirement(&e, NOW).kind, REQUIRE_NONE);
+	}
+}
+
+static void
+each_time_of_a_none_tells_that_the_clock_was_ahead(void **state UNUSED)
+{
+	struct entry e = none_entry();
+
+	e.confirmed = NOW + ENTRY_AHEAD_MAX_S + 1;
+	assert_true(entry_ahead(&e, NOW));
+	e.confirmed--;
+	assert_false(entry_ahead(&e, NOW));
+	e.expires = NOW + ENTRY_AHEAD_MAX_S + 1;
+	assert_true(entry_ahead(&e, NOW));
+	e.expires--;
+	assert_false(entry_ahead(&e, NOW));
+	e = policy_entry(MODE_TESTING);
+	e.fetched = NOW + ENTRY_AHEAD_MAX_S + 1;
+	assert_true(entry_ahead(&e, NOW));
+}
+
+static void
+an_enforce_policy_of_a_clock_that_was_ahead_stands_and_is_looked_at(void **state UNUSED)
+{
+	struct entry e = policy_entry(MODE_ENFORCE);
+
+	e.recheck = NOW + ENTRY_AHEAD_MAX_S;
+	assert_false(entry_stale(&e, NOW));
+	e.recheck = NOW + ENTRY_AHEAD_MAX_S + 1;
+	assert_true(entry_stale(&e, NOW));
+	e.failure.retry = NOW + ENTRY_AHEAD_MAX_S + 1;
+	e.refetch = NOW + ENTRY_REFETCH_S;
+	assert_int_equal(entry_due(&e, NOW), e.refetch);
+	e.refetch++;
+	assert_int_equal(entry_due(&e, NOW), NOW);
+	shift(&e, 365 * DAY_S);
+	assert_int_equal(entry_verdict(&e, NOW), VERDICT_ENFORCE);
+	check_requirement(&e, REQUIRE_ENFORCE, e.expires);
+	assert_int_equal(entry_due(&e, NOW), NOW);
+}
+
+static void
+the_hold_of_a_clock_that_was_ahead_is_looked_at(void **state UNUSED)
+{
+	struct entry e = undecided_entry();
+
+	shift(&e, 365 * DAY_S);
+	assert_int_equal(entry_due(&e, NOW), NOW);
 }
 
 static void
@@ -247,6 +333,13 @@ a_policy_of_minutes_is_not_fetched_for_months_after_one_message(void **state UNU
 	e.used--;
 	assert_int_equal(entry_due(&e, NOW), e.expires);
 	assert_true(entry_forgettable(&e, e.expires));
+	e.expires = NOW + DAY_S; /* a day is no short life */
+	e.used = NOW - 2 * DAY_S;
+	assert_int_equal(entry_due(&e, NOW), e.refetch);
+	e.expires--;
+	e.used = NOW - DAY_S + 1;
+	assert_int_equal(entry_due(&e, NOW), e.expires);
+	e.used = NOW - 2 * HOUR_S;
 	e.expires = NOW + 10 * HOUR_S;
 	assert_int_equal(entry_due(&e, NOW), e.refetch);
 	e.used = NOW - 10 * HOUR_S;
@@ -317,6 +410,10 @@ main(void)
 	    cmocka_unit_test(what_is_not_known_requires_nothing_of_the_map),
 	    cmocka_unit_test(requirements_differ_in_kind_time_and_patterns),
 	    cmocka_unit_test(a_policy_in_use_is_due_at_its_refetch_or_the_retry_of_a_failed_one),
+	    cmocka_unit_test(what_a_clock_that_was_ahead_called_none_counts_as_expired),
+	    cmocka_unit_test(each_time_of_a_none_tells_that_the_clock_was_ahead),
+	    cmocka_unit_test(an_enforce_policy_of_a_clock_that_was_ahead_stands_and_is_looked_at),
+	    cmocka_unit_test(the_hold_of_a_clock_that_was_ahead_is_looked_at),
 	    cmocka_unit_test(what_nobody_asks_for_is_due_at_its_end_and_then_forgotten),
 	    cmocka_unit_test(a_policy_of_minutes_is_not_fetched_for_months_after_one_message),
 	    cmocka_unit_test(a_none_in_use_is_confirmed_daily_or_retried),

@@ -1,10 +1,14 @@
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -68,6 +72,7 @@ bodies_that_follow_the_syntax_are_policies(void **state UNUSED)
 		"enforce 604800 mx.test"},
 	    {ROW(GOOD "x: \xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf\xe0\xa0\x80\xf0\x90\x80\x80\n"),
 		"enforce 604800 mx.test"},
+	    {ROW(GOOD "x: ~\xc2\x80\xdf\xbf\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "Mode: strict\nMX: not a host\nVERSION: 7\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "mode: none\nmax_age: 1\nversion: STSv2\n"), "enforce 604800 mx.test"},
 	    {ROW(GOOD "mode: strict\nmax_age: -1\n"), "enforce 604800 mx.test"},
@@ -165,6 +170,15 @@ bodies_that_do_not_are_invalid_with_the_line_of_the_first_error(void **state UNU
 	    {ROW(GOOD "x: \xff\n"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc3"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc3\n\xbc\n"), "line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xc3"
+		      "A\n"),
+		"line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xe4"
+		      "A\x8b\n"),
+		"line 5: the value of \"x\" has"},
+	    {ROW(GOOD "x: \xe4\xbe"
+		      "A\n"),
+		"line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xbc\n"), "line 5: the value of \"x\" has"},
 	    {ROW(GOOD "x: \xc1\xbf\n"), "line 5: the value of \"x\" has"},         /* overlong */
 	    {ROW(GOOD "x: \xe0\x9f\xbf\n"), "line 5: the value of \"x\" has"},     /* overlong */
@@ -251,6 +265,18 @@ lint_goes_on_after_an_error(void **state UNUSED)
 }
 
 static void
+an_mx_that_is_no_pattern_does_not_count(void **state UNUSED)
+{
+	static const char text[] = "version: STSv1\nmode: enforce\nmx: *\nmax_age: 1\n";
+	struct findings f = {0};
+
+	assert_null(parse(text, sizeof(text) - 1, &f, NULL));
+	assert_int_equal(f.n_errors, 2);
+	assert_non_null(strstr(f.errors[1], "there is no valid \"mx\""));
+	findings_clear(&f);
+}
+
+static void
 a_body_has_at_most_64_kib(void **state UNUSED)
 {
 	static char text[POLICY_BODY_MAX + 1];
@@ -309,6 +335,34 @@ a_copy_is_equal_and_shares_nothing(void **state UNUSED)
 	policy_free(p);
 }
 
+static bool memory_is_out;
+
+char *
+strdup(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = memory_is_out ? NULL : malloc(size);
+
+	return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+static void
+memory_that_is_out_does_not_make_a_policy_invalid(void **state UNUSED)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_return_code(pid, errno);
+	if (pid == 0) {
+		memory_is_out = true;
+		signal(SIGABRT, SIG_DFL);
+		policy_free(policy_parse(cursor_of(ROW(GOOD)), NULL, NULL));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int
 main(void)
 {
@@ -317,8 +371,10 @@ main(void)
 	    cmocka_unit_test(bodies_that_do_not_are_invalid_with_the_line_of_the_first_error),
 	    cmocka_unit_test(lint_tells_what_is_doubtful_in_a_valid_policy),
 	    cmocka_unit_test(lint_goes_on_after_an_error),
+	    cmocka_unit_test(an_mx_that_is_no_pattern_does_not_count),
 	    cmocka_unit_test(a_body_has_at_most_64_kib),
 	    cmocka_unit_test(a_body_full_of_patterns_or_errors_is_bounded_work),
+	    cmocka_unit_test(memory_that_is_out_does_not_make_a_policy_invalid),
 	    cmocka_unit_test(a_copy_is_equal_and_shares_nothing),
 	};
 

@@ -74,6 +74,7 @@ a_record_of_ours_that_breaks_the_syntax_is_invalid(void **state UNUSED)
 	    {ROW("v=STSv1; id= a")},
 	    {ROW("v=STSv1; id=a b")},
 	    {ROW("v=STSv1; id=a ")}, /* blanks belong to a delimiter, and there is none */
+	    {ROW("v=STSv1; id=-a")},
 	    {ROW("v=STSv1; id=a-b")},
 	    {ROW("v=STSv1; id=a_b; id=good")},
 	    {ROW("v=STSv1; id=" N32 "G")},

@@ -50,27 +50,6 @@ times_are_rfc3339_in_utc(void **state UNUSED)
 	assert_string_equal(when_print((time_t)253402300799, out), "9999-12-31T23:59:59Z");
 }
 
-static void
-control_bytes_of_a_reason_cannot_forge_a_log_line(void **state UNUSED)
-{
-	struct errmsg em = {""};
-
-	errmsg_set(&em, "bad \"%s\"", "a\r\nb\x7f\033");
-	assert_string_equal(em.text, "bad \"a??b??\"");
-	errmsg_set(&em, "more: %s", em.text);
-	assert_string_equal(em.text, "more: bad \"a??b??\"");
-	errmsg_set(NULL, "%s", "nobody asked");
-}
-
-static void
-a_long_reason_is_cut(void **state UNUSED)
-{
-	struct errmsg em = {""};
-
-	errmsg_set(&em, "%01000d", 7);
-	assert_int_equal(strlen(em.text), ERRMSG_MAX - 1);
-}
-
 int
 main(void)
 {
@@ -78,8 +57,6 @@ main(void)
 	    cmocka_unit_test(durations_are_a_number_and_one_unit),
 	    cmocka_unit_test(anything_else_is_no_duration_and_leaves_the_result_alone),
 	    cmocka_unit_test(times_are_rfc3339_in_utc),
-	    cmocka_unit_test(control_bytes_of_a_reason_cannot_forge_a_log_line),
-	    cmocka_unit_test(a_long_reason_is_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
