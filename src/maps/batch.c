@@ -67,7 +67,9 @@ push(
 {
 	struct mapfile *m = NULL;
 	size_t n_none = map->n_none;
-	enum sink_result r = mapfile_open(map->path, MAPFILE_WRITE, c->n - *done, &m, em);
+	bool filling = strcmp(h->ready, MAPVALUE_NOT) == 0;
+	enum sink_result r =
+	    mapfile_open(map->path, filling ? MAPFILE_FILL : MAPFILE_WRITE, c->n - *done, &m, em);
 
 	if (r == SINK_OK)
 		r = mapfile_unready(m, em);

@@ -21,7 +21,7 @@ struct batch_map {
 
 struct batch {
 	struct batch_map *map;
-	const char *ready; /* what the map says between its commits */
+	const char *ready; /* what the map says between its commits; `not`: it is being filled */
 	time_t alive_until;
 	size_t size;            /* so many changes make it full */
 	long finish_ms;         /* what the last syncs took */

@@ -34,8 +34,8 @@ struct mapfile {
 	int fd; /* holds the lock; libdb has a descriptor of its own */
 	struct timespec locked;
 	DB *db;
-	bool written;
-	time_t mtime; /* what the file gets with each write */
+	bool filling, written, broken; /* broken: a write failed */
+	time_t mtime;                  /* what the file gets with each write */
 	char detail[DETAIL_MAX];
 };
 
@@ -76,6 +76,7 @@ db_failed(struct mapfile *m, int rc, const char *what, struct errmsg *em)
 	errmsg_set(em, "%s: %s: %s%s%s; %s", m->path, what, db_strerror(rc),
 	    m->detail[0] == '\0' ? "" : ": ", m->detail, remedy(rc));
 	m->detail[0] = '\0';
+	m->broken = m->written;
 	if (m->written) /* it says `not` by now, or never got as far as saying anything else */
 		return SINK_DAMAGED;
 	switch (rc) {
@@ -195,6 +196,14 @@ write_page(int fd, const void *page, size_t len, off_t at)
 	return n;
 }
 
+/* And syncs by this. Nobody is promised anything of a map that is being filled: the sync before its
+ * `:ready:` is for all of it. */
+static int
+sync_file(int fd)
+{
+	return writer != NULL && writer->filling ? 0 : fdatasync(fd);
+}
+
 /* --- opening --- */
 
 /* A full disk is found out before the map says `not`: until then it stays whole and ready. */
@@ -242,6 +251,8 @@ open_db(struct mapfile *m, enum mapfile_mode mode, struct errmsg *em)
 	int rc = db_env_set_func_pwrite(write_page);
 
 	if (rc == 0)
+		rc = db_env_set_func_fsync(sync_file);
+	if (rc == 0)
 		rc = db_create(&m->db, NULL, 0);
 	if (rc != 0) {
 		m->db = NULL;
@@ -249,7 +260,7 @@ open_db(struct mapfile *m, enum mapfile_mode mode, struct errmsg *em)
 	}
 	m->db->get_env(m->db)->app_private = m;
 	m->db->set_errcall(m->db, keep_detail);
-	/* After a page with a wrong checksum libdb would not even free its memory. */
+	/* After a page with a wrong checksum libdb would not even free its memory: see close_db(). */
 	if ((rc = m->db->get_env(m->db)->set_flags(m->db->get_env(m->db), DB_NOPANIC, 1)) != 0)
 		return db_failed(m, rc, "cannot set up the map", em);
 	if ((rc = m->db->set_cachesize(m->db, 0, CACHE_BYTES, 1)) != 0 ||
@@ -264,8 +275,13 @@ open_db(struct mapfile *m, enum mapfile_mode mode, struct errmsg *em)
 static void
 close_db(struct mapfile *m)
 {
-	if (m->db != NULL)
-		m->db->close(m->db, DB_NOSYNC); /* what is worth keeping was synced by its step */
+	if (m->db == NULL)
+		return;
+	/* After a failed write libdb may still use a changed page, and to close would then wait for
+	 * its end for ever, with our lock. It leaks some memory instead. */
+	if (m->broken)
+		(void)m->db->get_env(m->db)->set_flags(m->db->get_env(m->db), DB_NOPANIC, 0);
+	m->db->close(m->db, DB_NOSYNC); /* what is worth keeping was synced by its step */
 	m->db = NULL;
 }
 
@@ -283,6 +299,14 @@ choose_mtime(struct mapfile *m, const struct stat *st)
 		recorded = strtoll(text, NULL, 10);
 	if (m->mtime <= recorded && recorded < MTIME_MAX)
 		m->mtime = (time_t)recorded + 1;
+}
+
+static enum sink_result
+sync_db(struct mapfile *m, struct errmsg *em)
+{
+	int rc = m->db->sync(m->db, 0);
+
+	return rc == 0 ? SINK_OK : db_failed(m, rc, "cannot sync", em);
 }
 
 static enum sink_result
@@ -307,15 +331,14 @@ start_anew(struct mapfile *m, const struct stat *st, struct errmsg *em)
 	m->detail[0] = '\0';
 	m->written = true;
 	writer = m;
-	if ((r = open_db(m, MAPFILE_REBUILD, em)) != SINK_OK)
-		return r;
-	if ((r = mapfile_unready(m, em)) != SINK_OK)
+	if ((r = open_db(m, MAPFILE_REBUILD, em)) != SINK_OK ||
+	    (r = mapfile_put(m, MAPKEY_READY, MAPVALUE_NOT, em)) != SINK_OK)
 		return r;
 	/* It falls into the bucket that `:ready:` does not: so both of a new file have pages, which
 	 * hashfile_check() wants. */
 	if ((r = put_number(m, MAPKEY_MTIME, m->mtime, em)) != SINK_OK)
 		return r;
-	return mapfile_sync(m, em);
+	return sync_db(m, em);
 }
 
 static enum sink_result
@@ -334,9 +357,14 @@ open_locked(struct mapfile *m, enum mapfile_mode mode, size_t n_changes, struct 
 		return start_anew(m, &st, em);
 	if ((r = open_db(m, mode, em)) != SINK_OK)
 		return r;
-	choose_mtime(m, &st);
-	if (mode == MAPFILE_WRITE)
-		writer = m;
+	if (mode == MAPFILE_READ)
+		return SINK_OK;
+	m->filling = mode == MAPFILE_FILL;
+	if (m->filling) /* as MAPFILE_REBUILD left it: whoever read it then saw `not` */
+		m->mtime = st.st_mtime;
+	else
+		choose_mtime(m, &st);
+	writer = m;
 	return SINK_OK;
 }
 
@@ -436,11 +464,9 @@ mapfile_del(struct mapfile *m, const char *key, struct errmsg *em)
 }
 
 enum sink_result
-mapfile_sync(struct mapfile *m, struct errmsg *em)
+mapfile_settle(struct mapfile *m, struct errmsg *em)
 {
-	int rc = m->db->sync(m->db, 0);
-
-	return rc == 0 ? SINK_OK : db_failed(m, rc, "cannot sync", em);
+	return fdatasync(m->fd) == 0 ? SINK_OK : sys_failed(m->path, "cannot sync", em);
 }
 
 enum sink_result
@@ -459,11 +485,16 @@ mapfile_unready(struct mapfile *m, struct errmsg *em)
 
 	if (r != SINK_OK)
 		return r;
-	if (strcmp(now, MAPVALUE_NOT) == 0)
+	if (m->filling != (strcmp(now, MAPVALUE_YES) != 0 && strcmp(now, MAPVALUE_OBSERVE) != 0)) {
+		errmsg_set(em, "%s: not as the last commit left it (:ready: is \"%s\"); %s",
+		    m->path, now, remedy(0));
+		return SINK_DAMAGED;
+	}
+	if (m->filling)
 		return SINK_OK;
 	if ((r = mapfile_put(m, MAPKEY_READY, MAPVALUE_NOT, em)) != SINK_OK)
 		return r;
-	return mapfile_sync(m, em);
+	return sync_db(m, em);
 }
 
 enum sink_result
@@ -471,13 +502,14 @@ mapfile_ready(struct mapfile *m, const char *ready, time_t alive_until, struct e
 {
 	enum sink_result r;
 
+	if (m->filling)
+		return sync_db(m, em);
 	if ((r = put_number(m, MAPKEY_MTIME, m->mtime, em)) != SINK_OK ||
 	    (r = put_number(m, MAPKEY_ALIVE, alive_until, em)) != SINK_OK ||
-	    (r = mapfile_sync(m, em)) != SINK_OK || strcmp(ready, MAPVALUE_NOT) == 0)
+	    (r = sync_db(m, em)) != SINK_OK ||
+	    (r = mapfile_put(m, MAPKEY_READY, ready, em)) != SINK_OK)
 		return r;
-	if ((r = mapfile_put(m, MAPKEY_READY, ready, em)) != SINK_OK)
-		return r;
-	return mapfile_sync(m, em);
+	return sync_db(m, em);
 }
 
 /* --- all keys --- */

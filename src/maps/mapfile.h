@@ -8,7 +8,9 @@
  * whole second forward: with its first page and again with every other, so that no reader keeps
  * pages of before when the writer is killed. A put may split a bucket, and a writer killed then
  * loses keys that it never named: hence not ready + sync before the first change and ready + sync
- * after the last.
+ * after the last. What such a writer leaves is not changed further, since libdb trusts the list of
+ * free pages, which may be torn: it is emptied and filled again. Of a map that is being filled
+ * readers see only that it is not ready, so there neither each change is synced nor the mtime moved.
  */
 #ifndef MAPS_MAPFILE_H
 #define MAPS_MAPFILE_H
@@ -21,9 +23,10 @@
 struct mapfile; /* the lock and the open database */
 
 enum mapfile_mode {
-	MAPFILE_READ,   /* LOCK_SH: lookups go on meanwhile */
-	MAPFILE_WRITE,  /* LOCK_EX: lookups wait */
-	MAPFILE_REBUILD /* LOCK_EX, and everything that was in the file is gone */
+	MAPFILE_READ,    /* LOCK_SH: lookups go on meanwhile */
+	MAPFILE_WRITE,   /* LOCK_EX: lookups wait */
+	MAPFILE_REBUILD, /* LOCK_EX, and everything that was in the file is gone: it says `not` */
+	MAPFILE_FILL     /* LOCK_EX: after MAPFILE_REBUILD, changes until MAPFILE_WRITE ends it */
 };
 
 /*
@@ -60,19 +63,22 @@ MUST_USE enum sink_result mapfile_get(
 MUST_USE enum sink_result mapfile_check(
     struct mapfile *m, uint32_t *bucket, uint32_t n, struct errmsg *em);
 
-/* Changes: only between mapfile_unready() and mapfile_ready(). After a failure the map is `not`
- * ready, and DAMAGED is the result. */
-MUST_USE enum sink_result mapfile_unready(
-    struct mapfile *m, struct errmsg *em); /* DAMAGED or FAILED: as found */
+/*
+ * Changes: only between unready() and ready(). After a failure the map is `not` ready, and DAMAGED
+ * is the result; but of unready() as found, and DAMAGED also when `:ready:` is not what the mode
+ * wants: WRITE a finished commit, FILL the contrary.
+ */
+MUST_USE enum sink_result mapfile_unready(struct mapfile *m, struct errmsg *em);
 MUST_USE enum sink_result mapfile_put(
     struct mapfile *m, const char *key, const char *value, struct errmsg *em);
 MUST_USE enum sink_result mapfile_del(
     struct mapfile *m, const char *key, struct errmsg *em); /* an absent key is fine */
-MUST_USE enum sink_result mapfile_sync(struct mapfile *m, struct errmsg *em);
-/* Syncs the changes, then writes and syncs the state. ready: MAPVALUE_YES or _OBSERVE, _NOT leaves
- * the map unready. */
+/* Syncs the changes, then writes and syncs the state. FILL: only hands the changes to the system. A
+ * WRITE without unready() ends the filling. */
 MUST_USE enum sink_result mapfile_ready(
     struct mapfile *m, const char *ready, time_t alive_until, struct errmsg *em);
+/* READ: what was filled in is on disk now, so that the next WRITE need not wait for it. */
+MUST_USE enum sink_result mapfile_settle(struct mapfile *m, struct errmsg *em);
 
 /*
  * Calls each for every key of the file, beginning after the key `after` (NULL: with the first). The

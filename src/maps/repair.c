@@ -272,8 +272,18 @@ put_truth(struct repair *rp, struct errmsg *em)
 	return SINK_FAILED;
 }
 
-/* Leaves an empty map that is not ready, so that the lock is held for a moment only and the filling
- * can take its time. */
+static enum sink_result
+amend(struct repair *rp, struct errmsg *em)
+{
+	enum sink_result r = batch_delete(&rp->batch, not_true, rp, em);
+
+	if (r != SINK_OK || (r = put_truth(rp, em)) != SINK_OK)
+		return r;
+	return evict_oldest(&rp->batch, em);
+}
+
+/* Begins with an empty map that is not ready, so that the lock is held for a moment only and the
+ * filling can take its time. */
 static enum sink_result
 rebuild(struct repair *rp, struct errmsg *em)
 {
@@ -281,12 +291,15 @@ rebuild(struct repair *rp, struct errmsg *em)
 	enum sink_result r = mapfile_open(rp->batch.map->path, MAPFILE_REBUILD, 0, &m, em);
 
 	mapfile_close(&m);
+	changes_clear(&rp->batch.changes);
 	rp->batch.ready = MAPVALUE_NOT;
 	rp->batch.map->n_none = BATCH_UNCOUNTED;
-	return r;
+	rp->result = SINK_OK;
+	if (r != SINK_OK || (r = put_truth(rp, em)) != SINK_OK)
+		return r;
+	return evict_oldest(&rp->batch, em);
 }
 
-/* A map that is ready stays so while it is repaired; one that is not becomes so at the end only. */
 static enum sink_result
 look(const char *path, char ready[MAPVALUE_MAX], struct errmsg *em)
 {
@@ -299,6 +312,8 @@ look(const char *path, char ready[MAPVALUE_MAX], struct errmsg *em)
 	return r;
 }
 
+/* A map that is ready stays so meanwhile. One that is not was left by a writer that did not come to
+ * its end, so it is not written to as it is. */
 static enum sink_result
 mend(struct repair *rp, struct errmsg *em)
 {
@@ -306,10 +321,25 @@ mend(struct repair *rp, struct errmsg *em)
 
 	if (r == SINK_FAILED || import_lost(rp, em) != SINK_OK)
 		return SINK_FAILED;
-	r = r == SINK_OK ? batch_delete(&rp->batch, not_true, rp, em) : rebuild(rp, em);
-	if (r != SINK_OK || (r = put_truth(rp, em)) != SINK_OK)
+	if (r == SINK_OK && strcmp(rp->batch.ready, MAPVALUE_NOT) != 0 &&
+	    (r = amend(rp, em)) != SINK_DAMAGED)
 		return r;
-	return evict_oldest(&rp->batch, em);
+	return rebuild(rp, em);
+}
+
+static enum sink_result
+end_filling(const char *path, const char *ready, time_t alive_until, struct errmsg *em)
+{
+	struct mapfile *m = NULL;
+	enum sink_result r = mapfile_open(path, MAPFILE_READ, 0, &m, em);
+
+	if (r == SINK_OK)
+		r = mapfile_settle(m, em);
+	mapfile_close(&m);
+	if (r == SINK_OK && (r = mapfile_open(path, MAPFILE_WRITE, 0, &m, em)) == SINK_OK)
+		r = mapfile_ready(m, ready, alive_until, em);
+	mapfile_close(&m);
+	return r;
 }
 
 enum sink_result
@@ -325,7 +355,9 @@ repair_map(struct batch_map *map, const struct sink_truth *truth, const char *re
 	if (r == SINK_OK && (r = look(map->path, meanwhile, em)) != SINK_FAILED)
 		r = mend(&rp, em);
 	if (r == SINK_OK)
-		r = batch_commit(map, &none, ready, alive_until, em);
+		r = strcmp(rp.batch.ready, MAPVALUE_NOT) == 0
+			? end_filling(map->path, ready, alive_until, em)
+			: batch_commit(map, &none, ready, alive_until, em);
 	forget_lost(&rp);
 	changes_clear(&rp.batch.changes);
 	return r;

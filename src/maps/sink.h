@@ -61,7 +61,8 @@ struct sink_ops {
 	/*
 	 * Makes the map agree with the truth, in commits that hold its lock for at most 20 ms each;
 	 * requirements that only the map knows are offered to import first. A map that cannot be
-	 * read is rebuilt whole. The map is ready when it returns SINK_OK.
+	 * read, or that a commit left unfinished, is rebuilt whole. The map is ready when it
+	 * returns SINK_OK.
 	 */
 	enum sink_result (*repair)(struct sink *s, const struct sink_truth *truth,
 	    const struct sink_state *state, struct errmsg *em);
