@@ -786,8 +786,10 @@ dns_free(struct dns **dnsp)
 		return;
 	*dnsp = NULL;
 	dns->closing = true;
-	while (!LIST_EMPTY(&dns->carriers))
-		carrier_free(LIST_FIRST(&dns->carriers));
+	for (struct carrier *c = LIST_FIRST(&dns->carriers), *next; c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		carrier_free(c);
+	}
 	on_deliver(-1, 0, dns);
 	assert(TAILQ_EMPTY(&dns->asked));
 	if (dns->tick != NULL)

@@ -32,7 +32,8 @@ note_error(cfg_t *cfg, const char *fmt, va_list ap)
 		return;
 	vsnprintf(what, sizeof(what), fmt, ap);
 	if (cfg != NULL && cfg->line > 0)
-		errmsg_set(parse_em, "%s:%d: %s", parse_path, cfg->line, what);
+		errmsg_set(parse_em, "%s:%d: %s%s", parse_path, cfg->line, what,
+		    strncmp(what, "no such option", 14) == 0 ? "; mtasts.conf(5) lists them" : "");
 	else
 		errmsg_set(parse_em, "%s", what);
 }
@@ -227,7 +228,8 @@ check_ca_file(cfg_t *cfg, cfg_opt_t *opt)
 	/* Another user of the file need not be able to read it. */
 	if (last_string(opt)[0] == '\0' || stat(last_string(opt), &st) == 0 || errno == EACCES)
 		return 0;
-	cfg_error(cfg, "%s = \"%s\": %s", opt->name, last_string(opt), strerror(errno));
+	cfg_error(cfg, "%s = \"%s\": %s; name a file of CA certificates, or none for the system's",
+	    opt->name, last_string(opt), strerror(errno));
 	return -1;
 }
 
@@ -498,8 +500,9 @@ open_file(const char *path, struct errmsg *em)
 		fclose(f);
 	} else
 		errmsg_set(em, "%s: cannot be read: %s; %s", path, strerror(error),
-		    error == EACCES ? "let this user read it, and search the directories above it"
-				    : "an empty file means all defaults");
+		    error == EACCES
+			? "let its user read it: chgrp and chmod it, and the directories above"
+			: "an empty file means all defaults");
 	return NULL;
 }
 

@@ -63,7 +63,8 @@ make_parents(const char *dir, struct errmsg *em)
 	}
 	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+		/* whatever the umask: every user goes through it */
+		if (mkdir(path, 0755) == 0 ? chmod(path, 0755) != 0 : errno != EEXIST) {
 			errmsg_set(em, "%s: cannot be made: %s", path, strerror(errno));
 			return false;
 		}

@@ -26,14 +26,14 @@ def identity(lab, process):
             "capabilities": {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")}}
 
 
-@scenario(ours="first start by root, with groups of his own, on a host with none of our directories: both programs make what they need and are user "
+@scenario(ours="first start by root, with groups and a umask of his own, on a host with none of our directories: both programs make what they need and are user "
                "mtasts for good, in uid, gid, groups and capabilities; Sendmail reads the map")
 def first_start(lab, setup):
     machine = lab.sender_machine
     lab.install(os.environ["MTASTS_LAB_TREE"], is_build=False)
     machine.run(["usermod", "-a", "-G", "adm", "mtasts"])
     assert not [path for path in DIRECTORIES if os.path.exists(machine.file(path))]
-    setup.prefix = ["setpriv", "--groups", "0,6,100"]
+    setup.prefix = ["sh", "-c", 'umask 077; exec setpriv --groups 0,6,100 "$@"', "sh"]
     setup.start(lab)
     ids = {option: machine.run(["id", option, "mtasts"]).stdout.split() for option in ("-u", "-g", "-G")}
     want = {"uid": set(ids["-u"]), "gid": set(ids["-g"]), "groups": set(ids["-G"]), "capabilities": {0}}

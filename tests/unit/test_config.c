@@ -225,7 +225,7 @@ a_file_closed_to_this_user_is_an_error_with_its_name(void **state UNUSED)
 			_exit(2);
 		told = config_read(path, &em) == NULL &&
 		       strncmp(em.text, path, strlen(path)) == 0 &&
-		       strstr(em.text, "let this user read it") != NULL;
+		       strstr(em.text, "let its user read it") != NULL;
 		_exit(told ? 0 : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);

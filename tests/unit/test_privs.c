@@ -66,8 +66,11 @@ what_is_missing_is_made_for_the_user(void **state UNUSED)
 	struct stat st;
 	char parent[96];
 
+	mode_t before = umask(077);
+
 	snprintf(parent, sizeof(parent), "%s/a", dir);
 	assert_true(privs_own_dir(inner, user, "root", 02750, &em));
+	umask(before);
 	assert_is(inner, user, 02750);
 	assert_is(parent, "root", 0755);
 	assert_true(privs_own_dir(inner, user, NULL, 0700, &em)); /* the user's: mended */
