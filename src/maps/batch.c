@@ -88,14 +88,30 @@ push(
 	return r;
 }
 
+/* A put into a page that was lost would make it look whole. Lookups go on meanwhile. */
+static enum sink_result
+look_before(const struct batch_map *map, const struct changes *c, struct errmsg *em)
+{
+	struct mapfile *m = NULL;
+	enum sink_result r = mapfile_open(map->path, MAPFILE_READ, 0, &m, em);
+
+	if (r == SINK_OK)
+		r = mapfile_check_free(m, c->n, em);
+	for (size_t i = 0; i < c->n && r == SINK_OK; i++)
+		r = mapfile_check_key(m, c->v[i].key, em);
+	mapfile_close(&m);
+	return r;
+}
+
 enum sink_result
 batch_commit(struct batch_map *map, const struct changes *c, const char *ready, time_t alive_until,
     struct errmsg *em)
 {
 	struct hold h = {.ready = ready, .alive_until = alive_until};
 	size_t done = 0;
+	enum sink_result r = look_before(map, c, em);
 
-	return push(map, c, &h, &done, em);
+	return r == SINK_OK ? push(map, c, &h, &done, em) : r;
 }
 
 /* --- many of them --- */

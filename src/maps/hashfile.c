@@ -12,12 +12,17 @@ enum {
 	META_VERSION = 16,
 	META_PAGE_SIZE = 20,
 	META_FLAGS = 26,
+	META_FREE = 28,
 	META_LAST_PAGE = 32,
 	META_MAX_BUCKET = 72,
+	META_HIGH_MASK = 76,
+	META_LOW_MASK = 80,
+	META_PAIRS = 88,
 	META_SPARES =
 	    96, /* where each doubling's pages begin, less the number of its first bucket */
 	META_LEN = 224,
 	PAGE_NUMBER = 8,
+	PAGE_PREVIOUS = 12,
 	PAGE_NEXT = 16,
 	PAGE_ENTRIES = 20,
 	PAGE_TYPE = 25,
@@ -27,7 +32,7 @@ enum {
 };
 
 enum { HASH_MAGIC = 0x061561, HASH_VERSION = 9, N_SPARES = 32 };
-enum { PAGE_HASH_UNSORTED = 2, PAGE_HASH = 13 };
+enum { PAGE_FREE = 0, PAGE_HASH_UNSORTED = 2, PAGE_HASH = 13 };
 enum { ITEM_IN_PAGE = 1 }; /* the first byte of an item: key or value follow */
 enum { META_FLAG_CHECKSUM = 1 };
 enum { PAGE_SIZE_OURS = 4096, PAGE_SIZE_MIN = 512, PAGE_SIZE_MAX = 65536 };
@@ -36,13 +41,23 @@ struct layout {
 	int fd;
 	const char *name;
 	bool checksums;
-	uint32_t page_size, last_page, max_bucket, spares[N_SPARES];
+	uint32_t page_size, last_page, free, max_bucket, high_mask, low_mask, pairs;
+	uint32_t spares[N_SPARES];
 };
 
 static uint32_t
 number_at(const unsigned char *p)
 {
 	uint32_t n;
+
+	memcpy(&n, p, sizeof(n));
+	return n;
+}
+
+static size_t
+short_at(const unsigned char *p)
+{
+	uint16_t n;
 
 	memcpy(&n, p, sizeof(n));
 	return n;
@@ -83,7 +98,11 @@ read_layout(struct layout *l, struct errmsg *em)
 	l->page_size = number_at(meta + META_PAGE_SIZE);
 	l->checksums = (meta[META_FLAGS] & META_FLAG_CHECKSUM) != 0;
 	l->last_page = number_at(meta + META_LAST_PAGE);
+	l->free = number_at(meta + META_FREE);
 	l->max_bucket = number_at(meta + META_MAX_BUCKET);
+	l->high_mask = number_at(meta + META_HIGH_MASK);
+	l->low_mask = number_at(meta + META_LOW_MASK);
+	l->pairs = number_at(meta + META_PAIRS);
 	for (size_t i = 0; i < N_SPARES; i++)
 		l->spares[i] = number_at(meta + META_SPARES + i * sizeof(uint32_t));
 	if (number_at(meta + META_MAGIC) != HASH_MAGIC ||
@@ -117,26 +136,70 @@ checksum_fits(const unsigned char *page, size_t len)
 	return h == number_at(page + PAGE_CHECKSUM);
 }
 
-/* A bucket's page and those that it overflows to. buf: room for a page. */
-static enum sink_result
-check_bucket(const struct layout *l, uint32_t bucket, unsigned char *buf, struct errmsg *em)
+static bool
+is_hash(unsigned char type)
 {
-	uint32_t page = page_of(l, bucket), n_pages = 0;
+	return type == PAGE_HASH || type == PAGE_HASH_UNSORTED;
+}
+
+static bool
+is_free(unsigned char type)
+{
+	return type == PAGE_FREE;
+}
+
+/* A page that another one leads to. buf: room for it. */
+static enum sink_result
+read_page(const struct layout *l, uint32_t page, bool (*is_kind)(unsigned char type),
+    unsigned char *buf, struct errmsg *em)
+{
+	enum sink_result r;
+
+	if (page > l->last_page)
+		return damaged(l, "does not exist, but another one leads there", page, em);
+	if ((r = read_at(l, buf, l->page_size, page, em)) != SINK_OK)
+		return r;
+	if (number_at(buf + PAGE_NUMBER) != page || !is_kind(buf[PAGE_TYPE]))
+		return damaged(l, "was lost: it holds something else", page, em);
+	if (l->checksums && !checksum_fits(buf, l->page_size))
+		return damaged(l, "was changed by somebody else: its checksum is wrong", page, em);
+	return SINK_OK;
+}
+
+/* A bucket's page and those that it overflows to; *pairs grows by what they hold. */
+static enum sink_result
+check_bucket(
+    const struct layout *l, uint32_t bucket, unsigned char *buf, uint32_t *pairs, struct errmsg *em)
+{
+	uint32_t page = page_of(l, bucket), previous = 0;
 	enum sink_result r;
 
 	do {
-		if (page > l->last_page || n_pages++ > l->last_page)
-			return damaged(l, "does not exist, but a bucket goes on there", page, em);
-		if ((r = read_at(l, buf, l->page_size, page, em)) != SINK_OK)
+		if ((r = read_page(l, page, is_hash, buf, em)) != SINK_OK)
 			return r;
-		if (number_at(buf + PAGE_NUMBER) != page ||
-		    (buf[PAGE_TYPE] != PAGE_HASH && buf[PAGE_TYPE] != PAGE_HASH_UNSORTED))
-			return damaged(l, "was lost: it holds something else", page, em);
-		if (l->checksums && !checksum_fits(buf, l->page_size))
-			return damaged(
-			    l, "was changed by somebody else: its checksum is wrong", page, em);
+		if (number_at(buf + PAGE_PREVIOUS) != previous) /* so no chain bites its tail */
+			return damaged(l, "belongs elsewhere than another one says", page, em);
+		*pairs += (uint32_t)short_at(buf + PAGE_ENTRIES) / 2;
+		previous = page;
 		page = number_at(buf + PAGE_NEXT);
 	} while (page != 0);
+	return SINK_OK;
+}
+
+/* The first pages of the list of free ones: libdb takes from there what a bucket needs. */
+static enum sink_result
+check_free(const struct layout *l, uint32_t max, unsigned char *buf, struct errmsg *em)
+{
+	uint32_t page = l->free;
+	enum sink_result r;
+
+	for (uint32_t n = 0; page != 0 && n < max; n++) {
+		if (n > l->last_page)
+			return damaged(l, "is free twice", page, em);
+		if ((r = read_page(l, page, is_free, buf, em)) != SINK_OK)
+			return r;
+		page = number_at(buf + PAGE_NEXT);
+	}
 	return SINK_OK;
 }
 
@@ -147,26 +210,78 @@ no_memory(const char *name, struct errmsg *em)
 	return SINK_FAILED;
 }
 
+/* Lays it out; *buf: room for a page, to be freed. */
+static enum sink_result
+begin(struct layout *l, int fd, const char *name, unsigned char **buf, struct errmsg *em)
+{
+	enum sink_result r;
+
+	*l = (struct layout){.fd = fd, .name = name};
+	*buf = NULL;
+	if ((r = read_layout(l, em)) != SINK_OK)
+		return r;
+	return (*buf = malloc(l->page_size)) != NULL ? SINK_OK : no_memory(name, em);
+}
+
 enum sink_result
 hashfile_check(int fd, const char *name, uint32_t *bucket, uint32_t n, struct errmsg *em)
 {
-	struct layout l = {.fd = fd, .name = name};
-	unsigned char *buf = NULL;
-	uint32_t b = *bucket;
-	enum sink_result r = read_layout(&l, em);
+	struct layout l;
+	unsigned char *buf;
+	uint32_t first = *bucket, b, pairs = 0;
+	enum sink_result r = begin(&l, fd, name, &buf, em);
 
 	*bucket = 0;
-	if (r != SINK_OK)
-		return r;
-	if ((buf = malloc(l.page_size)) == NULL)
-		return no_memory(name, em);
-	if (b > l.max_bucket)
-		b = 0;
-	for (; r == SINK_OK && n > 0 && b <= l.max_bucket; b++, n--)
-		r = check_bucket(&l, b, buf, em);
-	free(buf);
+	if (r == SINK_OK && first > l.max_bucket)
+		first = 0;
+	for (b = first; r == SINK_OK && n > 0 && b <= l.max_bucket; b++, n--)
+		r = check_bucket(&l, b, buf, &pairs, em);
 	if (r == SINK_OK && b <= l.max_bucket)
 		*bucket = b;
+	else if (r == SINK_OK && first == 0 && pairs != l.pairs)
+		r = damaged(&l, "counts more keys than there are: some were lost", 0, em);
+	if (r == SINK_OK && *bucket == 0)
+		r = check_free(&l, UINT32_MAX, buf, em);
+	free(buf);
+	return r;
+}
+
+/* libdb's own, and how it finds the bucket. */
+static uint32_t
+bucket_of(const struct layout *l, const char *key)
+{
+	uint32_t h = 0, bucket;
+
+	for (; *key != '\0'; key++)
+		h = h * 16777619 ^ (unsigned char)*key;
+	bucket = h & l->high_mask;
+	return bucket > l->max_bucket ? bucket & l->low_mask : bucket;
+}
+
+enum sink_result
+hashfile_check_key(int fd, const char *name, const char *key, struct errmsg *em)
+{
+	struct layout l;
+	unsigned char *buf;
+	uint32_t pairs = 0;
+	enum sink_result r = begin(&l, fd, name, &buf, em);
+
+	if (r == SINK_OK)
+		r = check_bucket(&l, bucket_of(&l, key), buf, &pairs, em);
+	free(buf);
+	return r;
+}
+
+enum sink_result
+hashfile_check_free(int fd, const char *name, uint32_t n, struct errmsg *em)
+{
+	struct layout l;
+	unsigned char *buf;
+	enum sink_result r = begin(&l, fd, name, &buf, em);
+
+	if (r == SINK_OK)
+		r = check_free(&l, n, buf, em);
+	free(buf);
 	return r;
 }
 
@@ -176,15 +291,6 @@ struct page {
 	const unsigned char *bytes;
 	size_t size, index; /* where the offsets of its items begin */
 };
-
-static size_t
-short_at(const unsigned char *p)
-{
-	uint16_t n;
-
-	memcpy(&n, p, sizeof(n));
-	return n;
-}
 
 /* Items fill the page from its end: item i reaches from its offset to where item i - 1 begins. */
 static bool

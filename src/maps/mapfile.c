@@ -475,6 +475,21 @@ mapfile_check(struct mapfile *m, uint32_t *bucket, uint32_t n, struct errmsg *em
 	return hashfile_check(m->fd, m->path, bucket, n, em);
 }
 
+enum sink_result
+mapfile_check_key(struct mapfile *m, const char *key, struct errmsg *em)
+{
+	return hashfile_check_key(m->fd, m->path, key, em);
+}
+
+enum sink_result
+mapfile_check_free(struct mapfile *m, size_t n_changes, struct errmsg *em)
+{
+	size_t n =
+	    n_changes < UINT32_MAX / PAGES_PER_CHANGE ? n_changes * PAGES_PER_CHANGE : UINT32_MAX;
+
+	return hashfile_check_free(m->fd, m->path, (uint32_t)n, em);
+}
+
 /* --- the steps of a commit --- */
 
 enum sink_result

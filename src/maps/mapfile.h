@@ -63,6 +63,11 @@ MUST_USE enum sink_result mapfile_get(
 MUST_USE enum sink_result mapfile_check(
     struct mapfile *m, uint32_t *bucket, uint32_t n, struct errmsg *em);
 
+/* May libdb put or delete the key, and make n_changes such changes? As above. */
+MUST_USE enum sink_result mapfile_check_key(struct mapfile *m, const char *key, struct errmsg *em);
+MUST_USE enum sink_result mapfile_check_free(
+    struct mapfile *m, size_t n_changes, struct errmsg *em);
+
 /*
  * Changes: only between unready() and ready(). After a failure the map is `not` ready, and DAMAGED
  * is the result; but of unready() as found, and DAMAGED also when `:ready:` is not what the mode
