@@ -555,8 +555,13 @@ configure(struct writer *w, struct write_list *batch)
 			w->truth.config = write->config;
 		asked = asked || write->kind == WRITE_REPAIR;
 	}
-	if (w->truth.config != was)
+	if (w->truth.config != was) {
 		push_config(w, was);
+		/* who reloads may have mended a map, or wants to know whether it is well */
+		w->verify = 0;
+		for (size_t i = 0; i < w->n_sinks; i++)
+			w->sinks[i].retry = 0;
+	}
 	if (asked)
 		repair_all(w, false);
 }
