@@ -152,16 +152,16 @@ static bool
 import_one(struct truth *t, const char *domain, const struct requirement *r)
 {
 	time_t now = time(NULL);
+	time_t life_s = r->until - now < POLICY_MAX_AGE_MAX ? r->until - now : POLICY_MAX_AGE_MAX;
 	struct entry e = {.state = ENTRY_POLICY,
-	    .expires = r->until,
+	    .expires = now + life_s,
 	    .recheck = now,
 	    .refetch = now,
 	    .used = now};
 	struct errmsg em = {""};
 	bool ok = false;
 
-	e.policy = policy_new(
-	    MODE_ENFORCE, (uint32_t)(r->until - now), r->n_mx, (const char *const *)r->mx);
+	e.policy = policy_new(MODE_ENFORCE, (uint32_t)life_s, r->n_mx, (const char *const *)r->mx);
 	if (e.policy != NULL &&
 	    (t->importing != NULL || store_begin(t->store, &t->importing, &em) == STORE_OK) &&
 	    store_put(t->importing, domain, &e, now, &em) == STORE_OK) {
@@ -174,6 +174,7 @@ import_one(struct truth *t, const char *domain, const struct requirement *r)
 	}
 	if (!ok)
 		log_line(LOG_ERR, "domain=%s not imported from the map: %s", domain, em.text);
+	t->import_failed = t->import_failed || !ok;
 	entry_clear(&e);
 	return true; /* it stays in the map even when the store is full: never weaker */
 }
@@ -184,10 +185,11 @@ import_commit(struct truth *t)
 {
 	struct errmsg em = {""};
 
-	if (t->importing == NULL || store_commit(&t->importing, &em) == STORE_OK)
-		return true;
-	log_line(LOG_ERR, "imported requirements not saved: %s", em.text);
-	return false;
+	if (t->importing != NULL && store_commit(&t->importing, &em) != STORE_OK) {
+		log_line(LOG_ERR, "imported requirements not saved: %s", em.text);
+		t->import_failed = true;
+	}
+	return !t->import_failed;
 }
 
 static bool
@@ -200,6 +202,7 @@ struct sink_truth
 truth_begin(struct truth *t)
 {
 	t->imported = 0;
+	t->import_failed = false;
 	return (struct sink_truth){lookup, walk, import, t};
 }
 

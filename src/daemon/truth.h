@@ -18,6 +18,7 @@ struct truth {
 	const struct config *config; /* borrowed; may be changed between calls */
 	struct store_txn *importing;
 	size_t imported;
+	bool import_failed; /* of one at least: nothing may be taken for safe in the store */
 	struct entry entry; /* keeps what the last lookup's answer borrows from */
 	void *longs;        /* tree of long policies already read in this repair */
 	SLIST_HEAD(, long_policy) long_list;

@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "policy/domain.h"
 #include "util/ascii.h"
 
 enum { SECONDS_DIGITS_MAX = 12 }; /* more than any time that the rules can compare */
@@ -19,6 +21,15 @@ is_name(const char *p, size_t len)
 			return false;
 	}
 	return true;
+}
+
+static bool
+is_policy_domain(const char *name)
+{
+	char domain[DOMAIN_MAX + 1];
+
+	return domain_normalize(name, strlen(name), domain, NULL) == DOMAIN_OK &&
+	       strcmp(domain, name) == 0;
 }
 
 static bool
@@ -50,7 +61,7 @@ mapkey_parse(struct cursor key, struct mapkey *out)
 		return MAPKEY_STRANGE;
 	memcpy(out->domain, p, domain_len);
 	if (colon == NULL)
-		return MAPKEY_DOMAIN;
+		return is_policy_domain(out->domain) ? MAPKEY_DOMAIN : MAPKEY_STRANGE;
 	pattern_len = len - domain_len - 1;
 	if (!is_name(colon + 1, pattern_len))
 		return MAPKEY_STRANGE;

@@ -8,8 +8,8 @@
 #include "util/cursor.h"
 #include "util/errmsg.h"
 
-/* Sendmail cuts what it looks up to 255 bytes, so a longer key would never be found. */
-enum { MAPKEY_MAX = 255 };
+/* Sendmail cuts what it looks up to 255 bytes, so FEATURE(`mtasts') looks up no key of that length. */
+enum { MAPKEY_MAX = 254 };
 enum { MAPVALUE_MAX = 32 }; /* bytes with the NUL */
 
 #define MAPKEY_READY ":ready:" /* one of the three values below */

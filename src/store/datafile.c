@@ -143,6 +143,7 @@ datafile_head(int fd, struct datafile_head *head, struct errmsg *em)
 	    .free = newer->free,
 	    .main = newer->main};
 	if (meta[1].free.pad != meta[0].free.pad || head->last_page < N_META - 1 ||
+	    head->free.flags != TREE_INTEGER_KEY || head->main.flags != 0 ||
 	    head->last_page >= (size_t)INT64_MAX / head->page_size) {
 		errmsg_set(em, "its meta pages contradict themselves");
 		return DATAFILE_DAMAGED;

@@ -300,6 +300,19 @@ describe_a_tree_too_deep(unsigned char *file)
 	entry_tree(file)[6] = 200;
 }
 
+/* LMDB ends the process over the one, and takes the other for a database opened wrongly. */
+static void
+give_the_free_pages_duplicates(unsigned char *file)
+{
+	meta_of(file)[META_FREE_ROOT - 36] ^= 4;
+}
+
+static void
+give_the_names_duplicates(unsigned char *file)
+{
+	meta_of(file)[META_MAIN_ROOT - 36] ^= 4;
+}
+
 static void
 repeat_keys_in_a_tree_of_duplicates(unsigned char *file)
 {
@@ -372,6 +385,8 @@ each_thing_broken_by_itself_is_found(void **state UNUSED)
 	    {break_the_big_value, "not the big value"},
 	    {describe_a_tree_too_deep, "described wrongly"},
 	    {repeat_keys_in_a_tree_of_duplicates, "does not make"},
+	    {give_the_free_pages_duplicates, "contradict themselves"},
+	    {give_the_names_duplicates, "contradict themselves"},
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

@@ -119,13 +119,40 @@ what_is_imported_is_enforced_until_its_time_and_looked_at_soon(void **state UNUS
 	entry_clear(&e);
 }
 
+/* Also when others were saved since, and by a map that somebody else wrote. */
+static void
+an_import_that_failed_is_not_taken_for_saved(void **state UNUSED)
+{
+	struct sink_truth st = truth_begin(&truth);
+	struct errmsg em = {""};
+	struct entry e = {0};
+	char right[] = "mx.far.example", wrong[300], *mx[] = {wrong}, *mx_right[] = {right};
+	time_t now = time(NULL);
+	struct requirement bad = {REQUIRE_ENFORCE, now + 1000, 1, mx};
+	struct requirement good = {REQUIRE_ENFORCE, INT64_C(999999999999), 1, mx_right};
+
+	memset(wrong, 'x', sizeof(wrong) - 1);
+	wrong[sizeof(wrong) - 1] = '\0'; /* no record holds so long a pattern */
+	assert_true(st.import("bad.example", &bad, st.arg));
+	assert_false(st.import(NULL, NULL, st.arg));
+	assert_false(truth_end(&truth, &em));
+	st = truth_begin(&truth);
+	assert_true(st.import("good.example", &good, st.arg));
+	assert_true(st.import(NULL, NULL, st.arg));
+	assert_true(truth_end(&truth, &em));
+	assert_true(room_stored(&room, "good.example", &e));
+	assert_in_range(e.expires, now + POLICY_MAX_AGE_MAX, now + POLICY_MAX_AGE_MAX + 60);
+	entry_clear(&e);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define ROOM(test) cmocka_unit_test_setup_teardown(test, open_room, close_room)
 	    ROOM(the_override_comes_before_the_entry), ROOM(a_long_policy_is_read_once_in_a_repair),
-	    ROOM(what_is_imported_is_enforced_until_its_time_and_looked_at_soon)};
+	    ROOM(what_is_imported_is_enforced_until_its_time_and_looked_at_soon),
+	    ROOM(an_import_that_failed_is_not_taken_for_saved)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
