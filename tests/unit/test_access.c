@@ -281,6 +281,27 @@ a_fragment_that_is_not_whole_is_damaged_and_left_alone(void **state UNUSED)
 	s->ops->close(s);
 }
 
+/* The administrator's make compares times. */
+static void
+a_fragment_with_nothing_new_is_not_written_again(void **state UNUSED)
+{
+	struct sink *s = open_repaired();
+	struct stat before, after;
+
+	assert_int_equal(stat(path, &before), 0);
+	begin(s);
+	commit(s, &enforcing);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_ino, before.st_ino);
+	assert_int_equal(access(temp, F_OK), -1);
+	begin(s);
+	set(s, "a.test", &enforced);
+	commit(s, &enforcing);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_not_equal(after.st_ino, before.st_ino);
+	s->ops->close(s);
+}
+
 static void
 without_a_file_it_is_damaged_and_repair_makes_it(void **state UNUSED)
 {
@@ -339,6 +360,7 @@ main(void)
 	    TEST(a_requirement_of_two_lines_is_refused),
 	    TEST(a_domain_that_would_be_another_line_is_refused),
 	    TEST(a_fragment_that_is_not_whole_is_damaged_and_left_alone),
+	    TEST(a_fragment_with_nothing_new_is_not_written_again),
 	    TEST(without_a_file_it_is_damaged_and_repair_makes_it),
 	    TEST(a_store_that_cannot_be_read_leaves_the_old_fragment),
 	    TEST(where_nothing_can_be_written_the_old_fragment_stays),
