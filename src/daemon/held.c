@@ -137,6 +137,6 @@ held_each(const struct held *h, held_cb *cb, void *arg)
 {
 	const struct node *node;
 
-	TAILQ_FOREACH(node, &h->list, link)
-	cb(&node->held, arg);
+	TAILQ_FOREACH (node, &h->list, link)
+		cb(&node->held, arg);
 }

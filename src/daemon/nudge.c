@@ -191,8 +191,7 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 		n->minute = now / 60;
 		n->sent = 0;
 	}
-	TAILQ_FOREACH(d, &n->list, link)
-	{
+	TAILQ_FOREACH (d, &n->list, link) {
 		if (due(d, now) && n_due++ == 0)
 			first = d;
 	}

@@ -126,8 +126,7 @@ close_idlest(struct serve *s)
 	for (size_t i = 1; i < s->n_listeners; i++)
 		if (s->listener[i].n > s->listener[most].n)
 			most = i;
-	TAILQ_FOREACH(session, &s->sessions, link)
-	{
+	TAILQ_FOREACH (session, &s->sessions, link) {
 		if (session->listener == most && !session->busy && all_read(session) &&
 		    TAILQ_NEXT(session, link) != NULL) { /* the last one has just come */
 			session_free(session);

@@ -423,8 +423,7 @@ commit_store(struct writer *w, struct write_list *batch, struct errmsg *em)
 
 	if (store_begin(w->truth.store, &txn, em) != STORE_OK)
 		return false;
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		if (apply(txn, write, em) != STORE_OK) {
 			store_abort(&txn);
 			return false;
@@ -470,8 +469,7 @@ commit_sink(struct writer *w, struct pushed_sink *p, struct write_list *batch, t
 	struct requirement before, after;
 	enum sink_result rc = p->sink->ops->begin(p->sink, &em);
 
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		if (rc == SINK_OK && requirement_change(w, write, now, &before, &after))
 			rc = p->sink->ops->set(p->sink, write->domain, &before, &after, &em);
 	}
@@ -549,8 +547,7 @@ configure(struct writer *w, struct write_list *batch)
 	struct write *write;
 	bool asked = false;
 
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		if (write->kind == WRITE_CONFIGURE)
 			w->truth.config = write->config;
 		asked = asked || write->kind == WRITE_REPAIR;
@@ -574,8 +571,7 @@ drop_forgotten(struct writer *w, struct write_list *batch)
 	struct write *write;
 	enum store_result rc = STORE_OK;
 
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		if (write->kind == WRITE_FORGET && write->was_there && rc == STORE_OK &&
 		    (txn != NULL || (rc = store_begin(w->truth.store, &txn, NULL)) == STORE_OK))
 			rc = store_del(txn, write->domain, NULL);
@@ -606,16 +602,14 @@ handle(struct writer *w, struct write_list *batch)
 	bool stored = commit_store(w, batch, &em), changes = false, pushed;
 
 	note_store(w, stored, em.text);
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		changes = changes || (stored && requirement_change(w, write, now, &before, &after));
 	}
 	pushed = !changes || push(w, batch);
 	if (stored && pushed && atomic_load(&w->in_step))
 		drop_forgotten(w, batch);
 	configure(w, batch);
-	TAILQ_FOREACH(write, batch, link)
-	{
+	TAILQ_FOREACH (write, batch, link) {
 		write->result.stored = stored && !write->result.refused;
 		write->result.pushed = write->result.stored && pushed && atomic_load(&w->in_step);
 		write->result.imported = w->n_sinks == 0 || w->sinks[0].in_step;

@@ -630,9 +630,9 @@ on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
 	struct carrier *c = arg;
 	struct watch *w;
 
-	LIST_FOREACH(w, &c->watches, link)
-	if (event_get_fd(w->event) == fd)
-		break;
+	LIST_FOREACH (w, &c->watches, link)
+		if (event_get_fd(w->event) == fd)
+			break;
 	if (w != NULL)
 		watch_free(w);
 	if (readable || writable)
