@@ -780,13 +780,16 @@ void
 dns_free(struct dns **dnsp)
 {
 	struct dns *dns = *dnsp;
+	struct carrier *c, *next;
 
 	if (dns == NULL)
 		return;
 	*dnsp = NULL;
 	dns->closing = true;
-	while (!LIST_EMPTY(&dns->carriers))
-		carrier_free(LIST_FIRST(&dns->carriers));
+	for (c = LIST_FIRST(&dns->carriers); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
+		carrier_free(c);
+	}
 	on_deliver(-1, 0, dns);
 	assert(TAILQ_EMPTY(&dns->asked));
 	if (dns->tick != NULL)
