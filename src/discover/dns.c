@@ -1,7 +1,7 @@
 #include "discover/dns.h"
 
-#define CARES_NO_DEPRECATED /* ares_send() is marked so since 1.28; its successor is unknown \
-			       to 1.18 */
+/* ares_send() is deprecated since 1.28; 1.18 does not know its successor. */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -19,8 +19,10 @@
 
 enum {
 	CNAMES_MAX = 8, /* links of one chain */
-	FAMILY_MAX = DNS_ADDRESSES_MAX /
-		     2,    /* addresses of one family, so that neither displaces the other */
+
+	/* addresses of one family, so that neither displaces the other */
+	FAMILY_MAX = DNS_ADDRESSES_MAX / 2,
+
 	TICK_MS = 100,     /* how exactly c-ares's time-outs are kept */
 	PATIENCE_MS = 500, /* how long the addresses of one family wait for the other's */
 	CARRIER_QUESTIONS_MAX = 100,
@@ -106,8 +108,7 @@ reading_ttl(struct reading *r, uint32_t ttl_s)
 	r->has_ttl = true;
 }
 
-/* The next record of this owner (NULL: any) and type from *i on. 1: rr is set; 0: no more; -1:
- * malformed. */
+/* The next record of this owner (NULL: any) and type from *i on. 1: in rr; 0: none; -1: damaged. */
 static int
 next_rr(struct reading *r, ns_sect section, int *i, const char *owner, ns_type type, ns_rr *rr)
 {
@@ -193,8 +194,10 @@ reading_begin(struct reading *r, const unsigned char *msg, size_t len, const cha
 	return check_header(r, name, type, em) && follow_cnames(r, name, em);
 }
 
-/* The negative TTL, RFC 2308 section 5: the lesser of the SOA's own TTL and its MINIMUM field.
- * False: no SOA, or a damaged one. */
+/*
+ * The negative TTL, RFC 2308 section 5: the lesser of the SOA's own TTL and its MINIMUM field.
+ * False: no SOA, or a damaged one.
+ */
 static bool
 reading_soa(struct reading *r)
 {
@@ -236,9 +239,7 @@ reading_negative(struct reading *r, const char *name, const char *type, struct e
 	return false;
 }
 
-/*
- * Appends the character-strings of one TXT record to *to; false when their lengths do not add up.
- */
+/* Appends the strings of one TXT record to *to; false when their lengths do not add up. */
 static bool
 join_strings(const ns_rr *rr, unsigned char **to)
 {
@@ -578,7 +579,7 @@ on_deliver(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 static void carrier_free(struct carrier *c);
 
-/* Asking c-ares for its next time-out costs a walk over all questions each time; a tick does not. */
+/* Asking c-ares for its next time-out costs a walk over all questions; a tick does not. */
 static void
 on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
@@ -687,9 +688,7 @@ servers_parse(struct dns *dns, const struct dns_config *config, struct errmsg *e
 	return true;
 }
 
-/*
- * Messages are built here and EDNS is left out: the answers are small, and a longer one comes by TCP.
- */
+/* Messages are built here, without EDNS: answers are small, and a longer one comes by TCP. */
 static int
 channel_open(struct carrier *c)
 {
@@ -781,12 +780,13 @@ void
 dns_free(struct dns **dnsp)
 {
 	struct dns *dns = *dnsp;
+	struct carrier *c, *next;
 
 	if (dns == NULL)
 		return;
 	*dnsp = NULL;
 	dns->closing = true;
-	for (struct carrier *c = LIST_FIRST(&dns->carriers), *next; c != NULL; c = next) {
+	for (c = LIST_FIRST(&dns->carriers); c != NULL; c = next) {
 		next = LIST_NEXT(c, link);
 		carrier_free(c);
 	}

@@ -72,8 +72,7 @@ bool dns_addresses(struct dns *dns, const char *host, dns_address_cb *cb, void *
 void dns_parse_txt(
     const unsigned char *msg, size_t len, const char *name, struct dns_txt_answer *out);
 
-/* The same behind dns_addresses(): adds the addresses of one family to out, or says why there are
- * none. */
+/* The same behind dns_addresses(): adds one family's addresses to out, or says why it has none. */
 void dns_parse_addresses(const unsigned char *msg, size_t len, const char *name, bool ipv6,
     struct dns_address_answer *out);
 

@@ -35,8 +35,8 @@ enum fetch_error {
 /* One call of https_fetch(). */
 struct fetch {
 	LIST_ENTRY(fetch) link;
-	struct https
-	    *https; /* NULL: the caller has been told, and only the address lookup is outstanding */
+	/* NULL: the caller has been told, and only the address lookup is outstanding */
+	struct https *https;
 	bool looking; /* the address lookup is outstanding */
 	char host[HOST_MAX + 1];
 	char url[HOST_MAX + 64];
@@ -70,8 +70,7 @@ struct https {
 	struct dns *dns;
 	int timeout_s;
 	char *user_agent;
-	X509_STORE
-	*trusted; /* read once: 140 certificates a fetch would stop the loop for many ms */
+	X509_STORE *trusted; /* read once: 140 certificates a fetch would stop the loop for long */
 	bool library;
 	CURLM *multi;
 	struct event *timer;
@@ -109,8 +108,7 @@ fetch_free(struct fetch *f)
 	free(f);
 }
 
-/* Tells the caller, once, and ends the fetch; an outstanding address lookup keeps its memory until
- * then. */
+/* Tells the caller, once, and ends the fetch; an open address lookup keeps its memory. */
 static void
 fetch_finish(struct fetch *f, const struct https_answer *answer)
 {
@@ -319,8 +317,10 @@ explain_media(struct fetch *f, struct errmsg *em)
 		    FOREIGN_SHOWN, type);
 }
 
-/* Why there is no whole body. An over-size one was not retrieved, so RFC 8460 section 4.3.2.2 has
- * it as a fetch error. */
+/*
+ * Why there is no whole body. An over-size one was not retrieved, so RFC 8460 section 4.3.2.2 has
+ * it as a fetch error.
+ */
 static enum sts_type
 explain(struct fetch *f, CURLcode rc, struct errmsg *em)
 {
@@ -362,8 +362,8 @@ fetch_judge(struct fetch *f, CURLcode rc)
 	struct errmsg em = {""};
 
 	if (f->error == FETCH_FINE && (rc == CURLE_OK || rc == CURLE_FILESIZE_EXCEEDED)) {
-		enum fetch_error error =
-		    check_answer(f->easy); /* an empty body never came to on_body() */
+		/* an empty body never came to on_body() */
+		enum fetch_error error = check_answer(f->easy);
 
 		f->error = error == FETCH_FINE && rc != CURLE_OK ? FETCH_OVERSIZE : error;
 	}
@@ -439,8 +439,8 @@ has_more_addresses(const struct fetch *f)
 
 /*
  * "HOST:443:[ADDRESS],ADDRESS" for CURLOPT_RESOLVE: curl asks no resolver of its own. It gets one
- * address of each family at a time, and tries both at once: before 8.4 it does not go on to a second
- * one in time (its issue 11920).
+ * address of each family at a time, and tries both at once: before 8.4 it does not go on to a
+ * second one in time (its issue 11920).
  */
 static bool
 set_addresses(struct fetch *f)
@@ -467,8 +467,10 @@ set_protocol(CURL *c)
 #endif
 }
 
-/* One GET, no more and no less: no redirect, proxy, credential, cookie, compression or reuse;
- * .netrc and the environment do not count. */
+/*
+ * One GET, no more and no less: no redirect, proxy, credential, cookie, compression or reuse;
+ * .netrc and the environment do not count.
+ */
 static bool
 set_http(CURL *c, struct fetch *f)
 {
@@ -499,8 +501,8 @@ set_tls(CURL *c, struct fetch *f)
 	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_SESSIONID_CACHE, 0L) == CURLE_OK &&
-	       curl_easy_setopt(c, CURLOPT_CAINFO, NULL) ==
-		   CURLE_OK && /* https->trusted stands for both */
+	       /* https->trusted stands for both */
+	       curl_easy_setopt(c, CURLOPT_CAINFO, NULL) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) == CURLE_OK &&
 	       curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, f) == CURLE_OK;
@@ -608,8 +610,8 @@ reap(struct https *https)
 static void
 on_socket(evutil_socket_t fd, short what, void *arg)
 {
-	struct https *https =
-	    ((struct watch *)arg)->https; /* the watch may be gone after the call */
+	struct watch *w = arg; /* may be gone after the call */
+	struct https *https = w->https;
 	int running, action = (what & EV_READ ? CURL_CSELECT_IN : 0) |
 			      (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
 

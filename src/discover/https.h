@@ -22,8 +22,7 @@ struct https_config {
 };
 
 struct https_answer {
-	struct policy *policy; /* owned by the caller of the callback (https.c); copy what you keep.
-				  NULL: failed */
+	struct policy *policy; /* borrowed for the callback; NULL: failed */
 	enum sts_type type;    /* when failed: fetch-error, invalid or webpki-invalid */
 	struct errmsg why;     /* a sentence for people */
 };
@@ -31,10 +30,11 @@ struct https_answer {
 typedef void https_cb(const struct https_answer *answer, void *arg);
 
 /*
- * NULL with a reason when the CA certificates cannot be read or libcurl is not one with OpenSSL: what
- * is wrong here must not be taken, fetch by fetch, for a fault of the policy hosts, which would send
- * mail unprotected. For the same reason memory that is out later ends the process. The certificates
- * are read only now. dns is borrowed and must outlive it. The program must ignore SIGPIPE.
+ * NULL with a reason when the CA certificates cannot be read or libcurl is not one with OpenSSL:
+ * what is wrong here must not be taken, fetch by fetch, for a fault of the policy hosts, which
+ * would send mail unprotected. For the same reason memory that is out later ends the process. The
+ * certificates are read only now. dns is borrowed and must outlive it. The program must ignore
+ * SIGPIPE.
  */
 MUST_USE struct https *https_new(
     struct event_base *base, struct dns *dns, const struct https_config *config, struct errmsg *em);

@@ -9,8 +9,10 @@ clamp(time_t value, time_t low, time_t high)
 	return value < low ? low : value > high ? high : value;
 }
 
-/* RFC 8461 section 3.3: a failed fetch is not repeated at once; a new id starts afresh. Without a
- * record there is no id to be new. */
+/*
+ * RFC 8461 section 3.3: a failed fetch is not repeated at once; a new id starts afresh. Without a
+ * record there is no id to be new.
+ */
 static bool
 backing_off(const struct entry *e, const struct evidence *ev, time_t now)
 {
@@ -212,9 +214,7 @@ decide(const struct entry *cached, const struct evidence *ev, time_t now,
 	if (!entry_copy(next, e))
 		return DECIDE_KEEP;
 
-	/*
-	 * A body counts when a record announces it or a live policy is renewed by it (section 3.1).
-	 */
+	/* A body counts when a record announces it or it renews a live policy (section 3.1). */
 	if ((live || record) && ev->fetch == FETCH_POLICY) {
 		if (!take_policy(next, ev, now, limits))
 			return DECIDE_KEEP;

@@ -7,9 +7,8 @@
 #include "util/ascii.h"
 
 enum {
-	LABEL_MAX = 63, /* octets, RFC 1035 section 2.3.4 */
-	UTF8_MAX =
-	    4 * HOST_MAX /* bytes given to libidn2: no longer name can come out short enough */
+	LABEL_MAX = 63,         /* octets, RFC 1035 section 2.3.4 */
+	UTF8_MAX = 4 * HOST_MAX /* bytes for libidn2: no longer name comes out short enough */
 };
 
 /* A name in ASCII, lower case, no final dot, not judged yet. */

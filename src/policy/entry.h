@@ -73,8 +73,8 @@ enum {
 };
 
 /*
- * A time that lies further ahead than it can have been set was set before the clock was set back: it
- * counts as come, and what requires nothing and was seen by that clock counts as expired. Else a
+ * A time that lies further ahead than it can have been set was set before the clock was set back:
+ * it counts as come, and what requires nothing and was seen by that clock counts as expired. Else a
  * host that starts with a wrong clock would be without policies for as long as it was ahead. The
  * expiry of an enforce policy stands: only a newer policy ends it sooner.
  */

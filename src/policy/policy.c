@@ -120,9 +120,7 @@ findings_clear(struct findings *f)
 
 /* ---- the grammar of one line: sts-policy-field *WSP ---- */
 
-/*
- * The next line without its LF or CRLF. A CR elsewhere stays in the line, where no field allows it.
- */
+/* The next line without its LF or CRLF. A CR elsewhere stays in it, where no field allows it. */
 static struct cursor
 take_line(struct parse *p)
 {
@@ -137,9 +135,7 @@ take_line(struct parse *p)
 	return line;
 }
 
-/*
- * UTF8-2, UTF8-3 or UTF8-4 of RFC 3629 section 4: no overlong form, no surrogate. 0: none of them.
- */
+/* UTF8-2, UTF8-3 or UTF8-4 of RFC 3629 section 4: no overlong form, no surrogate. 0: no such. */
 static size_t
 utf8_len(const unsigned char *s, size_t left)
 {

@@ -36,8 +36,8 @@ struct findings {
  *   body      untrusted bytes; more than POLICY_BODY_MAX is an error
  *   findings  NULL, or filled with all errors and warnings (100 of each at most)
  *   em        set when NULL is returned: the first error, with its line number
- * Returns a policy for the caller to free, or NULL: no valid policy (sts-policy-invalid). When memory
- * is out the process ends.
+ * Returns a policy for the caller to free, or NULL: no valid policy (sts-policy-invalid). When
+ * memory is out the process ends.
  */
 MUST_USE struct policy *policy_parse(
     struct cursor body, struct findings *findings, struct errmsg *em);

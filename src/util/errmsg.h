@@ -13,8 +13,10 @@ struct errmsg {
 	char text[ERRMSG_MAX];
 };
 
-/* Sets em (NULL: nobody asked). Control bytes and non-ASCII bytes come out as '?', so
- * that a peer can forge neither log lines nor JSON. */
+/*
+ * Sets em (NULL: nobody asked). Control bytes and non-ASCII bytes come out as '?', so that a peer
+ * can forge neither log lines nor JSON.
+ */
 void errmsg_set(struct errmsg *em, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -1,5 +1,4 @@
-/* util/log.h: one line an event: to syslog (facility mail) or, in the foreground, to stderr as
- * well. */
+/* util/log.h: one line an event: to syslog (facility mail) and, in the foreground, to stderr. */
 #ifndef UTIL_LOG_H
 #define UTIL_LOG_H
 
@@ -16,8 +15,7 @@
  */
 void log_open(const char *ident, bool to_tty, bool debug);
 
-/* Logs one line, key=value by convention, at a syslog priority; thread-safe. Control bytes come out
- * as '?'. */
+/* Logs one line, by convention key=value; thread-safe. Control bytes come out as '?'. */
 void log_line(int priority, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -16,10 +16,7 @@ enum { WHEN_RFC3339_MAX = sizeof("2026-01-31T12:00:00Z") };
  */
 bool when_parse_duration(const char *text, time_t *seconds);
 
-/*
- * Writes a time as RFC 3339 in UTC, "2026-01-31T12:00:00Z"; t must lie in the years 0 to 9999.
- * Returns out.
- */
+/* Writes a time of the years 0 to 9999 as RFC 3339, "2026-01-31T12:00:00Z"; returns out. */
 char *when_print(time_t t, char out[WHEN_RFC3339_MAX]);
 
 /* Milliseconds of a clock that nobody sets, for time-outs. */

@@ -77,8 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	check_domain(text, size);
 	check_pattern(text, size);
-	if (size < sizeof(raw) &&
-	    memchr(data, '\0', size) == NULL) { /* mx_match() as the DNS gives */
+	/* mx_match() as the DNS gives */
+	if (size < sizeof(raw) && memchr(data, '\0', size) == NULL) {
 		memcpy(raw, data, size);
 		raw[size] = '\0';
 		assert(!mx_match("*.example.com", raw) || size >= sizeof("x.example.com") - 1);

@@ -1,5 +1,4 @@
-/* The input is a record without its checksum, which is added here: else no mutation would get past
- * it. */
+/* The input is a record without its checksum, which is added: no mutation would get past it. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -23,13 +23,13 @@ bool prepare(const char *what, const char *dir, int dns_port);
 pid_t start(const char *dir, const char *name, const char *const argv[]);
 void stop(pid_t pid);
 
-int free_port(void); /* free for UDP and TCP at 127.0.0.1 */
-int bound_socket(
-    int type, struct sockaddr_in *at); /* at 127.0.0.1, any port; never answers by itself */
-bool wait_tcp(int port);               /* until somebody accepts there; false: 10 s are over */
+int free_port(void);     /* free for UDP and TCP at 127.0.0.1 */
+bool wait_tcp(int port); /* until somebody accepts there; false: 10 s are over */
 
-/* Moves this process into a network of its own with nothing but a loopback; false: not permitted
- * here. */
+/* At 127.0.0.1, any port; never answers by itself. */
+int bound_socket(int type, struct sockaddr_in *at);
+
+/* Moves this process into a network of its own, a loopback; false: not permitted here. */
 bool own_network(void);
 
 #endif

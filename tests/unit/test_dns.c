@@ -196,9 +196,9 @@ records_of_other_names_do_not_count(void **state UNUSED)
 }
 
 static void
-the_negative_ttl_is_the_lesser_of_the_soa_and_its_minimum(
-    void **state UNUSED) /* RFC 2308 section 5 */
+the_negative_ttl_is_the_lesser_of_the_soa_and_its_minimum(void **state UNUSED)
 {
+	/* RFC 2308 section 5 */
 	static const struct {
 		uint32_t ttl_s, minimum_s, want_s;
 	} t[] = {
@@ -228,7 +228,7 @@ a_negative_answer_without_soa_counts_from_who_can_know(void **state UNUSED)
 	    {AA, true, TXT_TEMPFAIL}, /* where the CNAME leads, it does not know */
 	    {0, false, TXT_TEMPFAIL}, /* a referral */
 	    {AA | 3, true,
-		TXT_ABSENT}, /* NXDOMAIN is about the end of the chain, RFC 2308 section 2.1 */
+		TXT_ABSENT}, /* NXDOMAIN is about the chain's end, RFC 2308 section 2.1 */
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -570,9 +570,8 @@ a_server_is_asked_for_the_policy_id(void **state UNUSED)
 	    {"several.test", TXT_INVALID, "", 300}, {"bad.test", TXT_INVALID, "", 300},
 	    {"other.test", TXT_ABSENT, "", 77}, {"nodata.test", TXT_ABSENT, "", 120},
 	    {"nothing.test", TXT_ABSENT, "", 120}, {"dangling.test", TXT_ABSENT, "", 120},
-	    {"outside.test", TXT_TEMPFAIL, "",
-		0},                            /* the CNAME leads where this server cannot look */
-	    {"x.broken", TXT_TEMPFAIL, "", 0}, /* SERVFAIL */
+	    {"outside.test", TXT_TEMPFAIL, "", 0}, /* a CNAME to where this server cannot look */
+	    {"x.broken", TXT_TEMPFAIL, "", 0},     /* SERVFAIL */
 	    {"elsewhere.example", TXT_TEMPFAIL, "", 0}, /* REFUSED */
 	};
 	char at[32];
@@ -755,8 +754,7 @@ a_family_whose_answer_is_lost_does_not_hold_up_the_other(void **state UNUSED)
 
 	skip_without_server();
 	dns = ask_at(servers, 1, 3000, 3);
-	lab.wire.lose =
-	    "\x1c"; /* type AAAA = 28: no other byte of this query is, but for the id's */
+	lab.wire.lose = "\x1c"; /* type AAAA = 28, as no other byte here is but perhaps the id's */
 	begin = now_s();
 	do { /* the random id holds the byte once in 128 queries */
 		a = addresses_of(dns, "both.test");

@@ -18,8 +18,7 @@
 #include "loop.h"
 #include "servers.h"
 
-/* A network of our own, so that port 443 is ours: nsd, nginx, and a backend of nginx that never
- * answers. */
+/* A network of our own with port 443: nsd, nginx, and a backend that never answers. */
 struct lab {
 	bool made;
 	const char *lacks; /* why there is none */
@@ -288,19 +287,17 @@ a_body_that_is_no_policy_is_invalid(void **state UNUSED)
 }
 
 static void
-a_certificate_must_be_valid_and_have_the_hosts_dns_id(
-    void **state UNUSED) /* RFC 8461 section 3.3 */
+a_certificate_must_be_valid_and_have_the_hosts_dns_id(void **state UNUSED)
 {
+	/* RFC 8461 section 3.3 */
 	static const struct failing t[] = {
-	    {"other.test", STS_WEBPKI_INVALID,
-		"does not name it"}, /* the CN is right, the SAN is another's */
-	    {"cnonly.test", STS_WEBPKI_INVALID,
-		"does not name it"}, /* no SAN at all, the CN is right */
-	    {"cnother.test", STS_WEBPKI_INVALID,
-		"does not name it"}, /* a SAN without DNS name, the CN is right */
-	    {"partial.test", STS_WEBPKI_INVALID,
-		"does not name it"}, /* mta-*.partial.test: no whole label */
-	    {"deep.test", STS_WEBPKI_INVALID, "does not name it"}, /* *.test: one label too few */
+	    /* the CN is right: the SAN is another's, is missing, has no DNS name */
+	    {"other.test", STS_WEBPKI_INVALID, "does not name it"},
+	    {"cnonly.test", STS_WEBPKI_INVALID, "does not name it"},
+	    {"cnother.test", STS_WEBPKI_INVALID, "does not name it"},
+	    /* mta-*.partial.test: no whole label; *.test: one label too few */
+	    {"partial.test", STS_WEBPKI_INVALID, "does not name it"},
+	    {"deep.test", STS_WEBPKI_INVALID, "does not name it"},
 	    {"expired.test", STS_WEBPKI_INVALID, "expired"},
 	    {"selfsigned.test", STS_WEBPKI_INVALID, "self-signed"},
 	    {"stranger.test", STS_WEBPKI_INVALID, "issuer"},
@@ -416,6 +413,8 @@ only_what_cannot_have_been_cut_short_is_taken(void **state UNUSED)
 		"transfer coding"},
 	    {OK_200 "Transfer-Encoding: gzip\r\n\r\n" BODY, BARE_END, "transfer coding"},
 	    {OK_200 "Transfer-Encoding: gzip, chunked\r\n\r\n" BODY, BARE_END, "transfer coding"},
+	    {OK_200 "Transfer-Encoding: chunked, gzip\r\n\r\n42\r\n" BODY "\r\n0\r\n\r\n", BARE_END,
+		"transfer coding"},
 	    {OK_200 "Transfer-Encoding:\r\n\r\n" BODY, BARE_END, "transfer coding"},
 	    {"HTTP/1.1 103 Early Hints\r\nContent-Length: 66\r\n\r\n" OK_200
 	     "Connection: close\r\n\r\n" BODY,

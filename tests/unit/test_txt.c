@@ -112,8 +112,7 @@ what_does_not_begin_with_the_version_and_its_semicolon_is_discarded(void **state
 	} t[] = {
 	    {ROW("")},
 	    {ROW("v=STSv1")},
-	    {ROW("v=STSv1 ; id=a")}, /* erratum 6285: the text of section 3.1 is narrower than its
-					ABNF */
+	    {ROW("v=STSv1 ; id=a")}, /* erratum 6285: section 3.1 is narrower than its ABNF */
 	    {ROW(" v=STSv1; id=a")},
 	    {ROW("V=STSv1; id=a")},
 	    {ROW("v=stsv1; id=a")},
