@@ -589,6 +589,23 @@ note_store(struct writer *w, bool stored, const char *error)
 		log_line(LOG_NOTICE, "store: entries are saved again");
 	memcpy(w->store_error, stored ? "" : error, stored ? 1 : strlen(error) + 1);
 	atomic_store(&w->store_works, stored);
+	pthread_mutex_lock(&w->lock);
+	memcpy(w->status.store_error.text, w->store_error, sizeof(w->store_error));
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* False: nothing in it for the store, and nothing that tells whether the store works. */
+static bool
+about_domains(const struct write_list *batch)
+{
+	const struct write *write;
+
+	TAILQ_FOREACH(write, batch, link)
+	{
+		if (write->domain[0] != '\0')
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -598,9 +615,12 @@ handle(struct writer *w, struct write_list *batch)
 	struct write *write;
 	struct requirement before, after;
 	time_t now = time(NULL);
-	bool stored = commit_store(w, batch, &em), changes = false, pushed;
+	bool stored = true, changes = false, pushed;
 
-	note_store(w, stored, em.text);
+	if (about_domains(batch)) {
+		stored = commit_store(w, batch, &em);
+		note_store(w, stored, em.text);
+	}
 	TAILQ_FOREACH(write, batch, link)
 	{
 		changes = changes || (stored && requirement_change(w, write, now, &before, &after));
