@@ -318,6 +318,7 @@ do_query(struct conn *c, const json_t *request)
 struct page {
 	struct control *control;
 	json_t *entries;
+	json_int_t n_more; /* held ones beyond the page */
 };
 
 static bool
@@ -334,7 +335,7 @@ do_list(struct conn *c, const json_t *request)
 {
 	const char *after = json_string_value(json_object_get(request, "after"));
 	json_int_t max = json_integer_value(json_object_get(request, "max"));
-	struct page page = {c->control, json_array()};
+	struct page page = {.control = c->control, .entries = json_array()};
 	struct errmsg em = {""};
 	bool more;
 
@@ -342,8 +343,8 @@ do_list(struct conn *c, const json_t *request)
 		max = PAGE_MAX;
 	if (after != NULL && after[0] == '\0')
 		after = NULL;
-	if (store_each(c->control->parts.store, after, (size_t)max, list_one, &page, NULL, &em) ==
-	    STORE_FAILED) {
+	if (store_each(c->control->parts.store, after, (size_t)max, list_one, &page, NULL, &em) !=
+	    STORE_OK) {
 		json_decref(page.entries);
 		answer_error(c, EX_IOERR, em.text);
 		return;
@@ -356,8 +357,14 @@ static void
 held_one(const struct held_domain *d, void *arg)
 {
 	struct page *page = arg;
-	json_t *known = describe(page->control, d->domain), *ids = json_array();
+	json_t *known, *ids;
 
+	if (json_array_size(page->entries) >= PAGE_MAX) {
+		page->n_more++;
+		return;
+	}
+	known = describe(page->control, d->domain);
+	ids = json_array();
 	for (size_t i = 0; i < d->n_ids; i++)
 		json_array_append_new(ids, json_string(d->ids[i]));
 	json_array_append_new(page->entries,
@@ -371,10 +378,19 @@ held_one(const struct held_domain *d, void *arg)
 static void
 do_held(struct conn *c, const json_t *request UNUSED)
 {
-	struct page page = {c->control, json_array()};
+	struct page page = {.control = c->control, .entries = json_array()};
 
 	held_each(c->control->parts.held, held_one, &page);
-	answer(c, json_pack("{s:o}", "held", page.entries));
+	answer(c, json_pack("{s:o,s:I}", "held", page.entries, "more_domains", page.n_more));
+}
+
+static json_t *
+status_store(const struct writer_status *writer, const struct config *config)
+{
+	const char *error = writer->store_error.text;
+
+	return json_pack("{s:s,s:s,s:s?}", "path", config->store_dir, "state",
+	    error[0] == '\0' ? "ready" : "failing", "error", error[0] == '\0' ? NULL : error);
 }
 
 static json_t *
@@ -408,13 +424,14 @@ do_status(struct conn *c, const json_t *request UNUSED)
 	writer_status(parts->writer, &writer);
 	resolver_status(parts->resolver, &resolver);
 	answer(c,
-	    json_pack("{s:s,s:i,s:o,s:I,s:b,s:s,s:o,s:I,s:I,s:I,s:o,s:I,s:I,s:I}", "version",
+	    json_pack("{s:s,s:i,s:o,s:I,s:b,s:s,s:o,s:o,s:I,s:I,s:I,s:o,s:I,s:I,s:I}", "version",
 		PACKAGE_VERSION, "pid", (int)getpid(), "started",
 		describe_time(c->control->started), "entries",
 		(json_int_t)store_count(parts->store), "ready", (int)writer.ready, "enforcement",
-		enforcement_of(parts->config), "maps", status_maps(&writer, parts->config),
-		"discoveries", (json_int_t)resolver.running, "queued", (json_int_t)resolver.queued,
-		"held", (json_int_t)held_count(parts->held), "alive_until",
+		enforcement_of(parts->config), "store", status_store(&writer, parts->config),
+		"maps", status_maps(&writer, parts->config), "discoveries",
+		(json_int_t)resolver.running, "queued", (json_int_t)resolver.queued, "held",
+		(json_int_t)held_count(parts->held), "alive_until",
 		describe_time(writer.alive_until), "commits", (json_int_t)writer.commits, "lookups",
 		(json_int_t)resolver.txt_lookups, "fetches", (json_int_t)resolver.fetches));
 }

@@ -148,16 +148,19 @@ on_configured(const struct writer_result *result UNUSED, void *arg)
 static void
 fit_descriptors(struct config *config)
 {
-	struct rlimit limit;
+	struct rlimit limit, had;
 	rlim_t want = SPARE_FDS + (rlim_t)config->discoveries_max * FDS_PER_DISCOVERY;
 	size_t fit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
 		return;
-	if (geteuid() == 0 && limit.rlim_max < want)
-		limit.rlim_max = want;
+	had = limit;
 	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		limit = had;
+	/* Root may raise both, but not in every container. */
+	if (limit.rlim_cur < want && setrlimit(RLIMIT_NOFILE, &(struct rlimit){want, want}) == 0)
+		return;
 	if (limit.rlim_cur >= want)
 		return;
 	fit = limit.rlim_cur > 256 ? ((size_t)limit.rlim_cur - 128) / FDS_PER_DISCOVERY / 2 : 16;

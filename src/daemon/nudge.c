@@ -10,6 +10,7 @@
 #include "daemon/tree.h"
 #include "policy/domain.h"
 #include "util/log.h"
+#include "util/when.h"
 
 enum {
 	TOGETHER = 4, /* as many domains due at once are served by one run of the whole queue */
@@ -52,10 +53,7 @@ struct nudge {
 static time_t
 clock_s(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
+	return when_monotonic_ms() / 1000;
 }
 
 static void

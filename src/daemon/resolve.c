@@ -9,6 +9,7 @@
 #include "daemon/tree.h"
 #include "policy/decide.h"
 #include "util/log.h"
+#include "util/when.h"
 
 enum {
 	WATCH_S = 4 * 3600, /* after the last failed check: the MTA's queue runs report again */
@@ -32,7 +33,7 @@ struct job {
 	TAILQ_ENTRY(job) link; /* in a queue, until it runs */
 	struct resolver *resolver;
 	struct wait_list waits;
-	struct timespec began;
+	long began_ms; /* when_monotonic_ms() */
 	bool background, running, fetch;
 	bool compared; /* with the maps: what they know of it, the store has */
 	bool saving;   /* the writer has it: the store may say what the maps do not yet */
@@ -462,7 +463,7 @@ job_start(struct resolver *r, const char *domain, bool background)
 	job->resolver = r;
 	job->background = background;
 	TAILQ_INIT(&job->waits);
-	clock_gettime(CLOCK_MONOTONIC, &job->began);
+	job->began_ms = when_monotonic_ms();
 	(void)tree_insert(&r->jobs, job);
 	TAILQ_INSERT_TAIL(background ? &r->background : &r->asked, job, link);
 	r->status.queued++;
@@ -565,14 +566,9 @@ resolve_cancel(struct resolve_wait **wait)
 long
 resolve_age_ms(const struct resolver *r, const char *domain)
 {
-	struct job *job = job_find(r, domain);
-	struct timespec now;
+	const struct job *job = job_find(r, domain);
 
-	if (job == NULL)
-		return -1;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - job->began.tv_sec) * 1000 +
-	       (now.tv_nsec - job->began.tv_nsec) / 1000000;
+	return job == NULL ? -1 : when_monotonic_ms() - job->began_ms;
 }
 
 struct resolve_wait *

@@ -20,7 +20,7 @@ struct schedule {
 	bool refreshing;                /* all entries, in order of domain */
 	char refreshed[DOMAIN_MAX + 1]; /* the last one; empty: none yet */
 	size_t batch;
-	unsigned ticks;
+	unsigned ticks, quiet_until;
 };
 
 static bool
@@ -52,15 +52,26 @@ refresh_one(const char *domain, const struct entry *e UNUSED, void *arg)
 	return true;
 }
 
+/* Once a minute, as the next tick will find the same. */
+static void
+note_error(struct schedule *s, enum store_result rc, const struct errmsg *em)
+{
+	if (rc == STORE_OK || s->ticks < s->quiet_until)
+		return;
+	log_line(LOG_ERR, "nothing is refreshed: store: %s", em->text);
+	s->quiet_until = s->ticks + STORE_RETRY_S;
+}
+
 static void
 refresh_more(struct schedule *s)
 {
-	struct errmsg em;
+	struct errmsg em = {""};
 
 	s->batch = 0;
-	if (store_each(s->store, s->refreshed[0] == '\0' ? NULL : s->refreshed, TICK_MAX,
-		refresh_one, s, NULL, &em) == STORE_FAILED)
-		log_line(LOG_ERR, "store: %s", em.text);
+	note_error(s,
+	    store_each(s->store, s->refreshed[0] == '\0' ? NULL : s->refreshed, TICK_MAX,
+		refresh_one, s, NULL, &em),
+	    &em);
 	s->refreshing = s->batch == TICK_MAX;
 }
 
@@ -76,7 +87,7 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
 	struct schedule *s = arg;
 	struct resolver_status status;
-	struct errmsg em;
+	struct errmsg em = {""};
 
 	resolver_status(s->resolver, &status);
 	if (status.queued > 0) /* the last tick's have not all begun: no need for more */
@@ -85,9 +96,8 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 		return;
 	if (s->refreshing)
 		refresh_more(s);
-	if (store_due(s->store, time(NULL), TICK_MAX + status.running, on_due, s, &em) ==
-	    STORE_FAILED)
-		log_line(LOG_ERR, "store: %s", em.text);
+	note_error(
+	    s, store_due(s->store, time(NULL), TICK_MAX + status.running, on_due, s, &em), &em);
 }
 
 struct schedule *

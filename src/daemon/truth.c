@@ -129,12 +129,15 @@ walk(bool (*each)(const char *, const struct requirement *, void *), void *each_
 	struct truth *t = arg;
 	struct walk_state w = {.truth = t, .each = each, .each_arg = each_arg};
 	const struct config_list *disabled = &t->config->disabled;
+	struct errmsg em = {""};
 
 	do {
 		w.n = 0;
 		if (store_each(t->store, w.last[0] == '\0' ? NULL : w.last, WALK_BATCH, walk_entry,
-			&w, NULL, NULL) != STORE_OK)
+			&w, NULL, &em) != STORE_OK) {
+			log_line(LOG_ERR, "store: %s", em.text);
 			return false;
+		}
 	} while (w.n == WALK_BATCH && !w.stopped);
 	for (size_t i = 0; i < disabled->n && !w.stopped; i++) {
 		struct requirement r = truth_requirement(t, disabled->item[i], NULL, time(NULL));

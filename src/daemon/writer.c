@@ -10,6 +10,7 @@
 #include "daemon/tree.h"
 #include "daemon/truth.h"
 #include "util/log.h"
+#include "util/when.h"
 
 enum {
 	PACE_MS = 1000,    /* between map commits: the map's mtime moves a whole second with each */
@@ -81,7 +82,7 @@ struct writer {
 	struct pushed_sink sinks[WRITER_SINKS_MAX];
 	size_t n_sinks;
 	struct sink_state state;
-	struct timespec last_commit;  /* monotonic */
+	long last_commit_ms;          /* when_monotonic_ms() */
 	unsigned long commits;        /* of maps, that went well */
 	time_t alive_until;           /* as the last of them wrote it */
 	time_t heartbeat, verify;     /* the next */
@@ -279,7 +280,7 @@ sink_succeeded(struct writer *w, struct pushed_sink *p)
 		atomic_store(&w->imported, true);
 	w->commits++;
 	w->alive_until = w->state.alive_until;
-	clock_gettime(CLOCK_MONOTONIC, &w->last_commit);
+	w->last_commit_ms = when_monotonic_ms();
 }
 
 static void
@@ -590,6 +591,22 @@ note_store(struct writer *w, bool stored, const char *error)
 		log_line(LOG_NOTICE, "store: entries are saved again");
 	memcpy(w->store_error, stored ? "" : error, stored ? 1 : strlen(error) + 1);
 	atomic_store(&w->store_works, stored);
+	pthread_mutex_lock(&w->lock);
+	memcpy(w->status.store_error.text, w->store_error, sizeof(w->store_error));
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* False: nothing in it for the store, and nothing that tells whether the store works. */
+static bool
+about_domains(const struct write_list *batch)
+{
+	const struct write *write;
+
+	TAILQ_FOREACH (write, batch, link) {
+		if (write->domain[0] != '\0')
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -599,9 +616,12 @@ handle(struct writer *w, struct write_list *batch)
 	struct write *write;
 	struct requirement before, after;
 	time_t now = time(NULL);
-	bool stored = commit_store(w, batch, &em), changes = false, pushed;
+	bool stored = true, changes = false, pushed;
 
-	note_store(w, stored, em.text);
+	if (about_domains(batch)) {
+		stored = commit_store(w, batch, &em);
+		note_store(w, stored, em.text);
+	}
 	TAILQ_FOREACH (write, batch, link) {
 		changes = changes || (stored && requirement_change(w, write, now, &before, &after));
 	}
@@ -673,20 +693,11 @@ next_housekeeping(const struct writer *w)
 	return until;
 }
 
-static long
-ms_since(const struct timespec *then)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - then->tv_sec) * 1000 + (now.tv_nsec - then->tv_nsec) / 1000000;
-}
-
 /* Keeps map commits a second apart; what comes in meanwhile joins the group. */
 static void
 pace(const struct writer *w)
 {
-	long left = PACE_MS - ms_since(&w->last_commit);
+	long left = w->last_commit_ms + PACE_MS - when_monotonic_ms();
 
 	if (left > 0)
 		nanosleep(

@@ -1,7 +1,7 @@
 /*
  * daemon/writer.h: the one thread that changes the store and the maps. It commits in groups and
- * keeps one order: store commit, then map commit, then the answer. Calls
- * belong to the loop's thread but for those marked otherwise.
+ * keeps one order: store commit, then map commit, then the answer. Calls belong to the loop's
+ * thread but for those marked otherwise.
  */
 #ifndef DAEMON_WRITER_H
 #define DAEMON_WRITER_H
@@ -91,6 +91,7 @@ struct writer_status {
 	bool ready;            /* has been in step once */
 	unsigned long commits; /* map commits */
 	time_t alive_until;
+	struct errmsg store_error; /* of the last commit to the store; empty: it went well */
 	size_t n;
 	struct {
 		const char *kind;

@@ -1,4 +1,5 @@
 /* test_control.c: requests and answers of the control socket, well meant and not. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,7 +137,7 @@ each_request_has_its_answer(void **state UNUSED)
 		"{\"domain\":\"localhost\",\"verdict\":\"none\",\"pushed\":true},"
 		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true}]}"},
 	    {"{\"cmd\":\"await\",\"domains\":[],\"wait_ms\":1000}", "{\"verdicts\":[]}"},
-	    {"{\"cmd\":\"held\"}", "{\"held\":[]}"},
+	    {"{\"cmd\":\"held\"}", "{\"held\":[],\"more_domains\":0}"},
 	    {"{\"cmd\":\"forget\",\"domain\":\"never.example\"}", "{\"forgotten\":false}"}};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -255,6 +256,8 @@ query_list_status_and_forget_show_what_is_known(void **state UNUSED)
 	assert_string_equal(member("ready"), "true");
 	assert_string_equal(member("enforcement"), "\"on\"");
 	assert_int_equal(json_integer_value(json_object_get(answer, "pid")), getpid());
+	assert_string_equal(
+	    text_of(json_object_get(json_object_get(answer, "store"), "state")), "\"ready\"");
 	narrow(json_array_get(json_object_get(answer, "maps"), 0));
 	assert_string_equal(member("kind"), "\"sendmail\"");
 	assert_string_equal(member("state"), "\"ready\"");
@@ -377,6 +380,56 @@ connections_end_with_the_server_whatever_they_wait_for(void **state UNUSED)
 	}
 }
 
+static void
+held_shows_the_longest_held_and_counts_the_rest(void **state UNUSED)
+{
+	char domain[32];
+
+	for (int i = 0; i < 1005; i++) {
+		snprintf(domain, sizeof(domain), "h%d.example", i);
+		held_note(room.held, domain, NULL);
+	}
+	ask("{\"cmd\":\"held\"}");
+	assert_int_equal(json_array_size(json_object_get(answer, "held")), 1000);
+	assert_string_equal(member("more_domains"), "5");
+}
+
+/* The pages that hold a domain are lost. */
+static void
+damage_store(const char *domain)
+{
+	static const char zeros[4096];
+	char path[96], page[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/store/data.mdb", room.dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (off_t at = 0; pread(fd, page, sizeof(page), at) == sizeof(page);
+	     at += (off_t)sizeof(page))
+		if (memmem(page, sizeof(page), domain, strlen(domain)) != NULL)
+			assert_int_equal(pwrite(fd, zeros, sizeof(zeros), at), sizeof(zeros));
+	close(fd);
+}
+
+static void
+a_store_that_cannot_be_read_is_no_empty_list(void **state UNUSED)
+{
+	struct entry none = room_none();
+
+	damage_store("good.example");
+	ask("{\"cmd\":\"list\"}");
+	assert_string_equal(member("code"), "74");
+	assert_true(json_string_length(json_object_get(answer, "error")) > 0);
+	writer_save(room.writer, "new.example", &none, true, NULL, NULL);
+	room_flush(&room);
+	room_flush(&room); /* says nothing of the store */
+	ask("{\"cmd\":\"status\"}");
+	narrow(json_object_get(answer, "store"));
+	assert_string_equal(member("state"), "\"failing\"");
+	assert_true(json_string_length(json_object_get(answer, "error")) > 0);
+}
+
 int
 main(void)
 {
@@ -392,6 +445,8 @@ main(void)
 	    ROOM(a_client_that_closes_its_side_still_gets_its_answers),
 	    ROOM(a_line_without_end_costs_the_connection),
 	    ROOM(a_client_that_never_reads_is_not_served_without_bound),
+	    ROOM(held_shows_the_longest_held_and_counts_the_rest),
+	    ROOM(a_store_that_cannot_be_read_is_no_empty_list),
 	    ROOM(connections_end_with_the_server_whatever_they_wait_for)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
