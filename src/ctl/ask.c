@@ -158,8 +158,7 @@ print_page(const struct invocation *inv, const json_t *entries, bool first)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(entries, i, entry)
-	{
+	json_array_foreach (entries, i, entry) {
 		if (!inv->json) {
 			show_list_line(inv->out, entry);
 			continue;

@@ -105,8 +105,7 @@ note_status(const json_t *status, struct doctor_facts *facts)
 	facts->daemon_observes = enforcement != NULL && strcmp(enforcement, "observe") == 0;
 	facts->maps_agree = json_is_true(json_object_get(status, "ready"));
 	errmsg_set(&facts->maps_error, "not ready: the maps do not agree with the store yet");
-	json_array_foreach(json_object_get(status, "maps"), i, map)
-	{
+	json_array_foreach (json_object_get(status, "maps"), i, map) {
 		const char *path = json_string_value(json_object_get(map, "path")),
 			   *state = json_string_value(json_object_get(map, "state")),
 			   *error = json_string_value(json_object_get(map, "error"));

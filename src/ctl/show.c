@@ -163,8 +163,9 @@ show_entry(FILE *out, const json_t *entry)
 	put_field(out, "id", text_of(entry, "id"));
 	put_field(out, "mode", text_of(entry, "mode"));
 	put_number(out, "max_age", entry, "max_age");
-	json_array_foreach(json_object_get(entry, "mx"), i, mx) put_field(
-	    out, i == 0 ? "mx" : "", json_string_value(mx) != NULL ? json_string_value(mx) : "");
+	json_array_foreach (json_object_get(entry, "mx"), i, mx)
+		put_field(out, i == 0 ? "mx" : "",
+		    json_string_value(mx) != NULL ? json_string_value(mx) : "");
 	put_field(out, "in the maps", is_true(entry, "pushed") ? "yes" : "no");
 	put_time(out, "fetched", entry, "fetched");
 	put_time(out, "expires", entry, "expires");
@@ -199,6 +200,16 @@ show_list_line(FILE *out, const json_t *entry)
 	    text_of(entry, "why"));
 }
 
+/* What the daemon has counted and not told. */
+static void
+put_more(FILE *out, const char *indent, const json_t *object, const char *member)
+{
+	json_int_t n = json_integer_value(json_object_get(object, member));
+
+	if (n > 0)
+		fprintf(out, "%sand %" JSON_INTEGER_FORMAT " more\n", indent, n);
+}
+
 void
 show_held(FILE *out, const json_t *answer)
 {
@@ -207,27 +218,29 @@ show_held(FILE *out, const json_t *answer)
 
 	if (json_array_size(held) == 0)
 		fputs("no mail waits for a policy\n", out);
-	json_array_foreach(held, i, domain)
-	{
+	json_array_foreach (held, i, domain) {
 		fprintf(out, "%s\n", text_of(domain, "domain"));
 		put_time(out, "since", domain, "since");
 		put_time(out, "at most until", domain, "until");
 		put_field(out, "why", text_of(domain, "why"));
-		json_array_foreach(json_object_get(domain, "queue_ids"), j, queue_id)
-		    put_field(out, j == 0 ? "queue ids" : "",
-			json_string_value(queue_id) != NULL ? json_string_value(queue_id) : "");
+		json_array_foreach (json_object_get(domain, "queue_ids"), j, queue_id)
+			put_field(out, j == 0 ? "queue ids" : "",
+			    json_string_value(queue_id) != NULL ? json_string_value(queue_id) : "");
+		put_more(out, "    ", domain, "more_queue_ids");
 	}
+	put_more(out, "", answer, "more_domains");
 }
 
+/* The store, or a map. */
 static void
-put_map(FILE *out, const json_t *map)
+put_place(FILE *out, const char *what, const json_t *place)
 {
-	fprintf(out, "  map %s: %s, %s", text_of(map, "kind"), text_of(map, "path"),
-	    text_of(map, "state"));
-	if (*text_of(map, "last_commit") != '\0')
-		fprintf(out, ", last commit %s", text_of(map, "last_commit"));
-	if (*text_of(map, "error") != '\0')
-		fprintf(out, "\n    %s", text_of(map, "error"));
+	fprintf(out, "  %s%s: %s, %s", what, text_of(place, "kind"), text_of(place, "path"),
+	    text_of(place, "state"));
+	if (*text_of(place, "last_commit") != '\0')
+		fprintf(out, ", last commit %s", text_of(place, "last_commit"));
+	if (*text_of(place, "error") != '\0')
+		fprintf(out, "\n    %s", text_of(place, "error"));
 	fputc('\n', out);
 }
 
@@ -247,5 +260,7 @@ show_status(FILE *out, const json_t *answer)
 	put_time(out, "alive until", answer, "alive_until");
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		put_number(out, numbers[i], answer, numbers[i]);
-	json_array_foreach(json_object_get(answer, "maps"), i, map) put_map(out, map);
+	put_place(out, "store", json_object_get(answer, "store"));
+	json_array_foreach (json_object_get(answer, "maps"), i, map)
+		put_place(out, "map ", map);
 }

@@ -253,8 +253,7 @@ do_await(struct conn *c, const json_t *request)
 	c->awaited = calloc(n + 1, sizeof(*c->awaited));
 	if (c->awaited == NULL)
 		abort();
-	json_array_foreach(domains, i, value)
-	{
+	json_array_foreach (domains, i, value) {
 		good = good && await_one(c, value);
 	}
 	if (!good) {

@@ -342,14 +342,17 @@ refresh_and_forget_send_what_the_protocol_wants(void **state UNUSED)
 static void
 held_and_status_show_queue_ids_and_map_errors(void **state UNUSED)
 {
-	static const char *const
-	    held[] = {"{\"held\":[{\"domain\":\"w.test\",\"since\":null,"
-		      "\"why\":\"DNS\",\"queue_ids\":[\"Q1\",\"Q2\"]}]}",
+	static const char *const held
+	    [] = {"{\"held\":[{\"domain\":\"w.test\",\"since\":null,"
+		  "\"why\":\"DNS\",\"queue_ids\":[\"Q1\",\"Q2\"],"
+		  "\"more_queue_ids\":7}],\"more_domains\":30}",
 		NULL},
-	    *const status[] = {"{\"version\":\"1\",\"ready\":false,\"enforcement\":\"on\","
-			       "\"entries\":3,\"maps\":[{\"kind\":\"sendmail\",\"path\":\"/m\","
-			       "\"state\":\"behind\",\"error\":\"disk full\"}]}",
-		NULL};
+	*const status[] = {
+	    "{\"version\":\"1\",\"ready\":false,\"enforcement\":\"on\","
+	    "\"entries\":3,\"store\":{\"path\":\"/s\",\"state\":"
+	    "\"failing\",\"error\":\"no room\"},\"maps\":[{\"kind\":\"sendmail\",\"path\":\"/m\","
+	    "\"state\":\"behind\",\"error\":\"disk full\"}]}",
+	    NULL};
 	struct server s;
 	struct run r;
 
@@ -357,12 +360,13 @@ held_and_status_show_queue_ids_and_map_errors(void **state UNUSED)
 	r = run(&s, command_held, false, NULL);
 	assert_has(r.out, "w.test\n");
 	assert_has(r.out, "Q1\n");
-	assert_has(r.out, "Q2\n");
+	assert_has(r.out, "Q2\n    and 7 more\nand 30 more\n");
 	run_clear(&r);
 	start(&s, status);
 	r = run(&s, command_status, false, NULL);
 	assert_has(r.out, "not ready");
-	assert_has(r.out, "disk full");
+	assert_has(r.out, "map sendmail: /m, behind\n    disk full\n");
+	assert_has(r.out, "store: /s, failing\n    no room\n");
 	run_clear(&r);
 }
 
