@@ -90,8 +90,8 @@ def unprivileged_first_start(lab, setup):
     assert re.search("owned by uid 0.*chown", told), told
 
 
-# A process of its own: in this one the reaction would wait for other threads. Prints a line when it watches; lets mtastsd run in short steps, looks
-# into the map between them, and kills it within a commit: the first one (of few domains) or the second, or after some seconds without one.
+# A process of its own: in this one the reaction would wait for other threads. Prints a line when it watches; looks into the map without a pause, stops
+# mtastsd when it is not ready, and if it still is not, kills it: within the first such commit or the second, or after some seconds without one.
 KILLER = """
 import os, signal, sys, time
 path, daemon, commits = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -99,17 +99,18 @@ os.nice(-20)
 fd = os.open(path, os.O_RDONLY)
 at = os.pread(fd, os.fstat(fd).st_size, 0).rindex(b"yes\\x01:ready:")
 print("watching", flush=True)
-end, was = time.monotonic() + 10, b"yes"
-while True:
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    if os.pread(fd, 3, at) != b"not":
+        continue
     os.kill(daemon, signal.SIGSTOP)
-    time.sleep(0.0003)
-    value = os.pread(fd, 3, at)
-    commits -= value == b"not" != was
-    was = value
-    if not commits or time.monotonic() > end:
+    time.sleep(0.001)
+    commits -= os.pread(fd, 3, at) == b"not"  # still in the middle of one
+    if not commits:
         break
     os.kill(daemon, signal.SIGCONT)
-    time.sleep(0.0001)
+    while os.pread(fd, 3, at) == b"not" and time.monotonic() < end:
+        pass
 os.kill(daemon, 9)
 """
 
@@ -162,7 +163,7 @@ def writer_killed(lab, setup):
     finally:
         stopping.set()
         sending.join()
-    assert broken >= 2, "%d of 6 kills hit a commit in the middle" % broken  # by chance; test_bdb kills at every write
+    assert broken, "no kill hit a commit in the middle"  # by chance, some 5 of 6; test_bdb kills at every write
     lab.sender.run_queue()
     fates = {msgid: next(iter(lab.fate(msgid).values())) for _kind, msgid in sent}
     assert len(sent) > 20, len(sent)
