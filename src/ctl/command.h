@@ -13,6 +13,7 @@ struct invocation {
 	const char *conf;                  /* -c, --config */
 	bool json;                         /* --json */
 	bool all;                          /* --all */
+	bool snippet;                      /* --snippet */
 	const char *cf_path, *submit_path; /* --cf, --submit-cf */
 	int n;                             /* operands behind the command's name */
 	char *const *operand;

@@ -419,6 +419,8 @@ milter_there(const struct doctor_facts *f, struct errmsg *found)
 
 /* ---- the table ---- */
 
+#define SUBMIT_LINE "FEATURE(`mtasts', `msp')dnl"
+
 /* ONLY_NOTED: the administrator's choice; told, but nothing to mend. */
 enum needs { NEEDS_NOTHING, NEEDS_CF, NEEDS_MILTER, NEEDS_SUBMIT, NEEDS_DAEMON, ONLY_NOTED };
 
@@ -469,8 +471,7 @@ static const struct check {
     {"submit", "submit.cf can be read", submit_readable, NEEDS_NOTHING,
 	"name the file that the submission program uses: --submit-cf FILE"},
     {"submit-cnames", "a CNAME does not change a recipient in submit.cf either: DontExpandCnames",
-	submit_cnames_kept, NEEDS_SUBMIT,
-	"submit.mc, before FEATURE(`msp'):\nFEATURE(`mtasts', `msp')dnl"},
+	submit_cnames_kept, NEEDS_SUBMIT, "submit.mc, before FEATURE(`msp'):\n" SUBMIT_LINE},
     {"user", "the user that mtastsd runs as exists", user_exists, NEEDS_NOTHING,
 	"adduser --system --group --no-create-home %u; or set another user in mtasts.conf"},
     {"map-dir", "the map's directory is mode 750, of that user, group root", map_dir_closed,
@@ -545,6 +546,14 @@ add_feature_line(struct text *t, const struct config *config)
 		    t, "live", config->socketmap.listen.item[0], "/run/mtasts/socketmap.sock");
 	add_socket(t, "milter", config->milter_socket, "/run/mtasts/milter.sock");
 	add(t, ")dnl");
+}
+
+void
+doctor_snippet(const struct config *config, char sendmail_mc[DOCTOR_REMEDY_MAX],
+    char submit_mc[DOCTOR_REMEDY_MAX])
+{
+	add_feature_line(&(struct text){sendmail_mc, DOCTOR_REMEDY_MAX, 0}, config);
+	snprintf(submit_mc, DOCTOR_REMEDY_MAX, "%s", SUBMIT_LINE);
 }
 
 /*

@@ -53,6 +53,10 @@ struct doctor_finding {
  */
 size_t doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTOR_MAX]);
 
+/* The lines for sendmail.mc and submit.mc that fit mtasts.conf, each alone and whole. */
+void doctor_snippet(const struct config *config, char sendmail_mc[DOCTOR_REMEDY_MAX],
+    char submit_mc[DOCTOR_REMEDY_MAX]);
+
 /*
  * The file that Sendmail opens for a map of type hash: ".db" is added when it is not there. False:
  * too long.

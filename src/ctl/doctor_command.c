@@ -223,6 +223,24 @@ examine(const struct invocation *inv, const struct doctor_facts *facts)
 	return bad == 0 ? EX_OK : EX_CONFIG;
 }
 
+/* Comments for m4 say where each line belongs, so that the whole may be pasted. */
+static int
+print_snippet(const struct invocation *inv, const struct config *config)
+{
+	char sendmail_mc[DOCTOR_REMEDY_MAX], submit_mc[DOCTOR_REMEDY_MAX];
+
+	doctor_snippet(config, sendmail_mc, submit_mc);
+	if (inv->json)
+		return command_print_json(
+		    inv, json_pack("{s:o, s:o}", "sendmail_mc", command_text(sendmail_mc),
+			     "submit_mc", command_text(submit_mc)));
+	fprintf(inv->out,
+	    "dnl in sendmail.mc, before the MAILER lines:\n%s\n"
+	    "dnl in submit.mc, before the line of FEATURE(msp):\n%s\n",
+	    sendmail_mc, submit_mc);
+	return EX_OK;
+}
+
 int
 command_doctor(const struct invocation *inv)
 {
@@ -237,6 +255,11 @@ command_doctor(const struct invocation *inv)
 
 	if (config == NULL)
 		return command_fail(inv, EX_CONFIG, "%s", em.text);
+	if (inv->snippet) {
+		code = print_snippet(inv, config);
+		config_free(&config);
+		return code;
+	}
 	facts.config = config;
 	facts.cf = cf = read_cf(facts.cf_path, &facts.cf_error);
 	facts.submit = submit = read_cf(facts.submit_path, &facts.submit_error);

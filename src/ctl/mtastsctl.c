@@ -10,10 +10,10 @@
 #include "ctl/offline.h"
 #include "site/config.h"
 
-enum { OPT_JSON = 256, OPT_ALL, OPT_CF, OPT_SUBMIT_CF };
+enum { OPT_JSON = 256, OPT_ALL, OPT_CF, OPT_SUBMIT_CF, OPT_SNIPPET };
 
 /* Which options besides --json and --config a command takes. */
-enum { TAKES_ALL = 1, TAKES_CF = 2 };
+enum { TAKES_ALL = 1, TAKES_CF = 2, TAKES_SNIPPET = 4 };
 
 static const struct command {
 	const char *name;
@@ -28,7 +28,8 @@ static const struct command {
     {"forget", command_forget, "DOMAIN", 1, 1, 0},
     {"held", command_held, "", 0, 0, 0},
     {"status", command_status, "", 0, 0, 0},
-    {"doctor", command_doctor, "[--cf FILE] [--submit-cf FILE]", 0, 0, TAKES_CF},
+    {"doctor", command_doctor, "[--snippet] [--cf FILE] [--submit-cf FILE]", 0, 0,
+	TAKES_CF | TAKES_SNIPPET},
     {"parse-record", command_parse_record, "FILE | -", 1, 1, 0},
     {"lint", command_lint, "FILE | -", 1, 1, 0},
     {"match", command_match, "PATTERN HOST", 2, 2, 0},
@@ -51,6 +52,7 @@ static const char help[] =
     "  -c, --config=FILE     read FILE (default: " CONFIG_FILE ")\n"
     "      --json            print JSON\n"
     "      --all             refresh every domain\n"
+    "      --snippet         doctor: print the lines for sendmail.mc and submit.mc alone\n"
     "      --cf=FILE         doctor: read FILE (default: /etc/mail/sendmail.cf)\n"
     "      --submit-cf=FILE  doctor: read FILE (default: /etc/mail/submit.cf)\n"
     "  -h, --help            print this\n"
@@ -60,6 +62,7 @@ static const struct option longopts[] = {
     {"config", required_argument, NULL, 'c'},
     {"json", no_argument, NULL, OPT_JSON},
     {"all", no_argument, NULL, OPT_ALL},
+    {"snippet", no_argument, NULL, OPT_SNIPPET},
     {"cf", required_argument, NULL, OPT_CF},
     {"submit-cf", required_argument, NULL, OPT_SUBMIT_CF},
     {"help", no_argument, NULL, 'h'},
@@ -110,6 +113,8 @@ run(struct invocation *inv, int n, char **argv)
 		return misuse(command, "either a domain or --all is wanted");
 	if ((inv->cf_path != NULL || inv->submit_path != NULL) && (command->takes & TAKES_CF) == 0)
 		return misuse(command, "--cf and --submit-cf are not for this command");
+	if (inv->snippet && (command->takes & TAKES_SNIPPET) == 0)
+		return misuse(command, "--snippet is not for this command");
 	return command->function(inv);
 }
 
@@ -129,6 +134,9 @@ main(int argc, char **argv)
 			break;
 		case OPT_ALL:
 			inv.all = true;
+			break;
+		case OPT_SNIPPET:
+			inv.snippet = true;
 			break;
 		case OPT_CF:
 			inv.cf_path = optarg;

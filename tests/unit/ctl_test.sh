@@ -58,6 +58,7 @@ expect 64 '' query x --all
 expect 64 '' refresh
 expect 64 '' refresh x --all
 expect 64 '' status --cf x
+expect 64 '' status --snippet
 expect 0 '*' --help
 shows parse-record
 shows '--submit-cf'

@@ -488,6 +488,7 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	struct cf *cf = cf_with("Kmtasts hash", "", "");
 	struct doctor_facts facts = good_facts(&config, cf, cf);
 	struct doctor_finding f[DOCTOR_MAX];
+	char sendmail_mc[DOCTOR_REMEDY_MAX], submit_mc[DOCTOR_REMEDY_MAX];
 
 	doctor_examine(&facts, f);
 	assert_string_equal(f[3].check, "map");
@@ -495,6 +496,10 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	config.map_path = TEXT("/m/p.db");
 	config.socketmap.listen = (struct config_list){1, live};
 	config.milter_socket = TEXT("unix:/m/f.sock");
+	doctor_snippet(&config, sendmail_mc, submit_mc);
+	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `map=/m/p', "
+					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
+	assert_string_equal(submit_mc, "FEATURE(`mtasts', `msp')dnl");
 	doctor_examine(&facts, f);
 	assert_string_equal(f[3].remedy, "sendmail.mc:\nFEATURE(`mtasts', `map=/m/p', "
 					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
