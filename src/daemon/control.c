@@ -130,10 +130,11 @@ take_queue_id(struct conn *c, const json_t *request)
 }
 
 static json_t *
-verdict_object(const char *domain, const struct resolution *res)
+verdict_object(const struct conn *c, const char *domain, const struct resolution *res)
 {
-	return json_pack("{s:s,s:s,s:b}", "domain", domain, "verdict", verdict_name(res->verdict),
-	    "pushed", (int)res->pushed);
+	return json_pack("{s:s,s:s,s:b,s:s}", "domain", domain, "verdict",
+	    verdict_name(res->verdict), "pushed", (int)res->pushed, "enforcement",
+	    enforcement_of(c->control->parts.config));
 }
 
 /* ---- want, await, refresh ---- */
@@ -148,13 +149,13 @@ do_want(struct conn *c, const json_t *request)
 	/* What cannot have a policy has none: no error for the milter to think about. */
 	if (json_is_string(value) && domain_normalize(json_string_value(value),
 					 json_string_length(value), domain, NULL) != DOMAIN_OK) {
-		answer(c, verdict_object(json_string_value(value), &res));
+		answer(c, verdict_object(c, json_string_value(value), &res));
 		return;
 	}
 	if (!take_domain(c, value, domain))
 		return;
 	res = resolve_want(c->control->parts.resolver, domain);
-	answer(c, verdict_object(domain, &res));
+	answer(c, verdict_object(c, domain, &res));
 }
 
 /* The end of an await or a refresh: settled, or the time is over. */
@@ -173,7 +174,7 @@ finish_await(struct conn *c)
 		if ((a->res.verdict == VERDICT_UNDECIDED ||
 			(a->res.verdict == VERDICT_ENFORCE && !a->res.pushed)))
 			held_note(c->control->parts.held, a->domain, c->queue_id);
-		json_array_append_new(verdicts, verdict_object(a->domain, &a->res));
+		json_array_append_new(verdicts, verdict_object(c, a->domain, &a->res));
 	}
 	if (c->refreshing) {
 		json_decref(verdicts);

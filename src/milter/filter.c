@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -150,10 +151,27 @@ write_tag(SMFICTX *ctx, const struct message *m)
 		log_line(LOG_ERR, "the MTA did not let us change %s", cf->milter_header);
 }
 
+/* The whole message: its client keeps it and comes again. */
+static sfsistat
+refuse(SMFICTX *ctx, const struct message *m)
+{
+	const char *domain;
+	char text[DOMAIN_MAX + 64];
+
+	if (message_unsettled(m, &domain, 1) == 0)
+		return SMFIS_CONTINUE;
+	snprintf(text, sizeof(text), "mtasts: policy of %s not known yet, try again soon", domain);
+	if (smfi_setreply(ctx, (char[]){"451"}, (char[]){"4.7.0"}, text) != MI_SUCCESS)
+		log_line(LOG_ERR, "libmilter does not take the reply \"%s\"", text);
+	log_line(LOG_INFO, "qid=%s hold=tempfail domain=%s", message_qid(m), domain);
+	return SMFIS_TEMPFAIL;
+}
+
 static sfsistat
 on_end(SMFICTX *ctx)
 {
 	struct message *m = current(ctx);
+	sfsistat answer = SMFIS_CONTINUE;
 	struct patience patience = {ctx, when_monotonic_ms() + PROGRESS_MS};
 
 	if (m != NULL && message_outbound(m)) {
@@ -161,12 +179,14 @@ on_end(SMFICTX *ctx)
 		message_queue_id(m, macro(ctx, "i"));
 		message_settle(m, (long)cf->milter_wait_s * 1000, on_waiting, &patience);
 		message_log(m);
-		if (cf->milter_header != NULL)
+		if (cf->milter_hold == HOLD_TEMPFAIL)
+			answer = refuse(ctx, m);
+		if (cf->milter_header != NULL && answer == SMFIS_CONTINUE)
 			write_tag(ctx, m);
 		atomic_fetch_sub(&ending, 1);
 	}
 	drop(ctx);
-	return SMFIS_CONTINUE;
+	return answer;
 }
 
 static sfsistat

@@ -1,4 +1,7 @@
-/* milter/filter.h: libmilter's callbacks: each decodes, asks the message, and always accepts. */
+/*
+ * milter/filter.h: libmilter's callbacks: each decodes, asks the message, and accepts; only the
+ * end of a message may be answered otherwise, by the rung of the configuration.
+ */
 #ifndef MILTER_FILTER_H
 #define MILTER_FILTER_H
 

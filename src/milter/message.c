@@ -26,6 +26,7 @@ struct domain {
 	char *name;
 	enum tag verdict;
 	bool pushed, shown;
+	bool heard; /* mtastsd has answered, and enforces */
 };
 
 struct rcpt {
@@ -100,6 +101,12 @@ message_queue_id(struct message *m, const char *queue_id)
 	for (; n < MESSAGE_QID_MAX && ascii_alnum((unsigned char)queue_id[n]); n++)
 		m->queue_id[n] = queue_id[n];
 	m->queue_id[n] = '\0';
+}
+
+const char *
+message_qid(const struct message *m)
+{
+	return m->queue_id;
 }
 
 bool
@@ -226,8 +233,11 @@ dial(struct message *m)
 static void
 note_answer(struct domain *d, const json_t *answer)
 {
+	const char *mode = json_string_value(json_object_get(answer, "enforcement"));
+
 	d->verdict = tag_of_verdict(json_string_value(json_object_get(answer, "verdict")));
 	d->pushed = json_is_true(json_object_get(answer, "pushed"));
+	d->heard = mode != NULL && strcmp(mode, "on") == 0;
 }
 
 static bool
@@ -475,6 +485,21 @@ message_settle(struct message *m, long wait_ms, message_waiting_fn *waiting, voi
 	if (m->link == LINK_UP && collect_wants(m, start + collect_ms, &w) && wait_ms > 0)
 		await_all(m, start + wait_ms, &w);
 	m->waited_ms = when_monotonic_ms() - start;
+}
+
+size_t
+message_unsettled(const struct message *m, const char **domains, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->ndomains && n < max; i++) {
+		const struct domain *d = &m->domains[i];
+
+		if (d->heard &&
+		    (d->verdict == TAG_PENDING || (d->verdict == TAG_ENFORCE && !d->pushed)))
+			domains[n++] = d->name;
+	}
+	return n;
 }
 
 void

@@ -32,6 +32,9 @@ void message_free(struct message **m); /* NULL-safe */
 /* Sets the queue id when one is given; the MTA may tell it early or late. */
 void message_queue_id(struct message *m, const char *queue_id);
 
+/* Letters and digits, "" while it is not known. */
+const char *message_qid(const struct message *m);
+
 /*
  * Adds an outbound recipient and asks mtastsd to look at its domain, if that is new to the message.
  * Does not wait for the answer.
@@ -61,6 +64,13 @@ void message_settle(struct message *m, long wait_ms, message_waiting_fn *waiting
 
 /* One line a recipient, with the queue id. */
 void message_log(const struct message *m);
+
+/*
+ * The domains that mtastsd says are not settled, max at most, in the order of their recipients:
+ * mail to them would be deferred at delivery. None while it cannot be asked, as it is then the map
+ * that knows, and none while it only observes. Valid as long as m.
+ */
+size_t message_unsettled(const struct message *m, const char **domains, size_t max);
 
 /* The value for the tag; TAG_ABSENT when no outbound recipient's domain is shown. */
 enum tag message_tag(const struct message *m);

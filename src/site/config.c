@@ -96,6 +96,12 @@ check_enforcement(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 static int
+check_hold(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_word(cfg, opt, "queue", "tempfail");
+}
+
+static int
 check_domain_policy(cfg_t *cfg, cfg_opt_t *opt)
 {
 	return check_word(cfg, opt, "optional", "disable");
@@ -323,7 +329,7 @@ static cfg_opt_t milter_options[] = {
     CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
     CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
     CFG_STR("group", "", CFGF_NONE), CFG_STR("wait", "5s", CFGF_NONE),
-    CFG_STR("header", "X-MTA-STS", CFGF_NONE), CFG_END()};
+    CFG_STR("hold", "queue", CFGF_NONE), CFG_STR("header", "X-MTA-STS", CFGF_NONE), CFG_END()};
 static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_STR("enforcement", "on", CFGF_NONE), CFG_STR("hold_max", "30m", CFGF_NONE),
     CFG_STR("failed_check", "5m", CFGF_NONE), CFG_STR("away_limit", "2h", CFGF_NONE),
@@ -355,8 +361,9 @@ set_checks(cfg_t *cfg)
 	    {"sendmail_map|path", check_path}, {"sendmail_map|none_max", check_positive},
 	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
 	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
-	    {"milter|wait", check_duration}, {"milter|header", check_header},
-	    {"domain", check_domain_title}, {"domain|policy", check_domain_policy}};
+	    {"milter|wait", check_duration}, {"milter|hold", check_hold},
+	    {"milter|header", check_header}, {"domain", check_domain_title},
+	    {"domain|policy", check_domain_policy}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
@@ -444,6 +451,12 @@ disabled_of(cfg_t *cfg)
 	return list;
 }
 
+static enum config_hold
+hold_of(const char *word)
+{
+	return strcmp(word, "tempfail") == 0 ? HOLD_TEMPFAIL : HOLD_QUEUE;
+}
+
 static struct config *
 config_of(cfg_t *cfg)
 {
@@ -479,6 +492,7 @@ config_of(cfg_t *cfg)
 	c->milter_owner = own_or_null(milter, "owner");
 	c->milter_group = own_or_null(milter, "group");
 	c->milter_wait_s = seconds_of(milter, "wait");
+	c->milter_hold = hold_of(cfg_getstr(milter, "hold"));
 	c->milter_header = own_or_null(milter, "header");
 	c->debug = cfg_getbool(cfg, "debug") == cfg_true;
 	return c;

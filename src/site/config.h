@@ -14,6 +14,12 @@
 
 enum { AWAY_NEVER = -1 }; /* away_limit_s: unknown domains are never delivered unchecked */
 
+/* What becomes of a message whose domains are not settled when its wait is over. */
+enum config_hold {
+	HOLD_QUEUE,   /* accepted; check_compat defers those recipients */
+	HOLD_TEMPFAIL /* refused for now; the client keeps it */
+};
+
 struct config_list {
 	size_t n;
 	char **item;
@@ -57,7 +63,8 @@ struct config {
 	mode_t milter_mode;
 	char *milter_owner, *milter_group; /* NULL: those of the milter */
 	time_t milter_wait_s;              /* at end-of-message, 0..45 */
-	char *milter_header;               /* NULL: no tag */
+	enum config_hold milter_hold;
+	char *milter_header; /* NULL: no tag */
 
 	bool debug;
 };

@@ -40,6 +40,7 @@ an_empty_file_means_the_defaults(void **state UNUSED)
 	assert_int_equal(c->failed_check_s, 300);
 	assert_int_equal(c->away_limit_s, 7200);
 	assert_int_equal(c->milter_wait_s, 5);
+	assert_int_equal(c->milter_hold, HOLD_QUEUE);
 	assert_string_equal(c->milter_header, "X-MTA-STS");
 	assert_int_equal(c->fetch_timeout_s, 60);
 	assert_int_equal(c->socketmap.listen.n, 1);
@@ -69,7 +70,7 @@ every_option_is_read(void **state UNUSED)
 	    "sendmail_map { path = /p.db none_max = 9 }\n"
 	    "access_map { path = /frag }\n"
 	    "nudge { address = \"[::1]:25\" per_minute = 3 }\n"
-	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s header = \"\" }\n"
+	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s hold = tempfail header = \"\" }\n"
 	    "domain \"B.Example.\" { policy = disable }\n"
 	    "domain \"a.example\" { policy = disable }\n"
 	    "domain \"c.example\" { policy = optional }\n",
@@ -109,6 +110,7 @@ every_option_is_read(void **state UNUSED)
 	assert_string_equal(c->milter_owner, "root");
 	assert_string_equal(c->milter_group, "adm");
 	assert_int_equal(c->milter_wait_s, 45);
+	assert_int_equal(c->milter_hold, HOLD_TEMPFAIL);
 	assert_null(c->milter_header);
 	assert_true(config_disabled(c, "a.example"));
 	assert_true(config_disabled(c, "b.example"));

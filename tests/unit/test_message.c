@@ -39,7 +39,7 @@ begins(const char *name, const char *with)
 
 /*
  * slow: enforce, but only to await; never, mute, late: undecided; unpushed: enforce, pushed only
- * when awaited; others as named, "none" by default.
+ * when awaited; others as named, "none" by default. watched-: undecided, while mtastsd observes.
  */
 static json_t *
 answer_for(const char *name, bool awaited)
@@ -54,10 +54,12 @@ answer_for(const char *name, bool awaited)
 		verdict = "enforce";
 	if (begins(name, "slow"))
 		verdict = awaited ? "enforce" : "undecided";
-	if (begins(name, "never") || begins(name, "mute") || begins(name, "late"))
+	if (begins(name, "never") || begins(name, "mute") || begins(name, "late") ||
+	    begins(name, "watched"))
 		verdict = "undecided";
-	return json_pack("{ss ss sb}", "domain", name, "verdict", verdict, "pushed",
-	    strcmp(verdict, "undecided") != 0 && (awaited || !begins(name, "unpushed")));
+	return json_pack("{ss ss sb ss}", "domain", name, "verdict", verdict, "pushed",
+	    strcmp(verdict, "undecided") != 0 && (awaited || !begins(name, "unpushed")),
+	    "enforcement", begins(name, "watched") ? "observe" : "on");
 }
 
 /* NULL: an await with a mute or late domain is not answered, not even when its time is over. */
@@ -284,6 +286,50 @@ a_policy_that_is_known_is_awaited_until_it_is_in_the_map(void **state UNUSED)
 	assert_int_equal(p->awaits, 1);
 	assert_string_equal(p->await_first, "unpushed.test");
 	free(p);
+}
+
+/* "a b": those that message_unsettled() gives. */
+static const char *
+unsettled_of(const char *const *domains, long wait_ms, char out[256])
+{
+	struct peer *p = peer_open();
+	struct message *m = message_to(p->address, "u@it", domains);
+	const char *names[3];
+	size_t n;
+
+	message_settle(m, wait_ms, waiting, &(struct told){0, 0});
+	n = message_unsettled(m, names, 3);
+	out[0] = '\0';
+	for (size_t i = 0; i < n; i++)
+		snprintf(out + strlen(out), 256 - strlen(out), "%s%s", i == 0 ? "" : " ", names[i]);
+	message_free(&m);
+	peer_stop(p);
+	free(p);
+	return out;
+}
+
+static void
+only_what_mtastsd_says_is_not_settled_may_be_held(void **state UNUSED)
+{
+	char out[256];
+
+	assert_string_equal(
+	    unsettled_of(
+		DOMAINS("enforce.test", "none.test", "slow.test", "testing.test"), 600, out),
+	    "");
+	assert_string_equal(
+	    unsettled_of(
+		DOMAINS("none.test", "never.test", "enforce.test", "never2.test"), 300, out),
+	    "never.test never2.test");
+	assert_string_equal(unsettled_of(DOMAINS("unpushed.test"), 0, out), "unpushed.test");
+	/* no answer, or an error: the map knows better than we do */
+	assert_string_equal(unsettled_of(DOMAINS("hang.test"), 300, out), "");
+	assert_string_equal(unsettled_of(DOMAINS("bad.test"), 0, out), "");
+	assert_string_equal(unsettled_of(DOMAINS("watched.test"), 300, out), "");
+	assert_string_equal(
+	    unsettled_of(
+		DOMAINS("never1.test", "never2.test", "never3.test", "never4.test"), 0, out),
+	    "never1.test never2.test never3.test");
 }
 
 static void
@@ -556,6 +602,7 @@ main(void)
 	    cmocka_unit_test(an_unsettled_domain_is_awaited_until_it_is_settled),
 	    cmocka_unit_test(a_policy_that_is_known_is_awaited_until_it_is_in_the_map),
 	    cmocka_unit_test(a_bcc_of_which_nothing_is_heard_does_not_change_the_tag),
+	    cmocka_unit_test(only_what_mtastsd_says_is_not_settled_may_be_held),
 	    cmocka_unit_test(the_tag_is_the_same_with_and_without_a_bcc),
 	    cmocka_unit_test(of_many_unsettled_domains_a_hundred_are_awaited_those_shown_first),
 	    cmocka_unit_test(without_mtastsd_nothing_waits_and_all_is_pending),
