@@ -121,21 +121,22 @@ each_request_has_its_answer(void **state UNUSED)
 {
 	static const struct {
 		const char *request, *answer;
-	} t[] = {{"{\"cmd\":\"want\",\"domain\":\"Good.Example.\"}",
-		     "{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true}"},
+	} t[] = {
+	    {"{\"cmd\":\"want\",\"domain\":\"Good.Example.\"}",
+		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"none.example\",\"queue_id\":\"A1\",\"more\":[1]}",
-		"{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true}"},
+		"{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"off.example\"}",
-		"{\"domain\":\"off.example\",\"verdict\":\"none\",\"pushed\":true}"},
+		"{\"domain\":\"off.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"[192.0.2.1]\"}",
-		"{\"domain\":\"[192.0.2.1]\",\"verdict\":\"none\",\"pushed\":true}"},
+		"{\"domain\":\"[192.0.2.1]\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"new.example\"}",
-		"{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false}"},
+		"{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"await\",\"domains\":[\"none.example\",\"localhost\",\"GOOD.example\"],"
 	     "\"wait_ms\":0}",
-		"{\"verdicts\":[{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true},"
-		"{\"domain\":\"localhost\",\"verdict\":\"none\",\"pushed\":true},"
-		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true}]}"},
+		"{\"verdicts\":[{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"},"
+		"{\"domain\":\"localhost\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"},"
+		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true,\"enforcement\":\"on\"}]}"},
 	    {"{\"cmd\":\"await\",\"domains\":[],\"wait_ms\":1000}", "{\"verdicts\":[]}"},
 	    {"{\"cmd\":\"held\"}", "{\"held\":[],\"more_domains\":0}"},
 	    {"{\"cmd\":\"forget\",\"domain\":\"never.example\"}", "{\"forgotten\":false}"}};
@@ -199,8 +200,8 @@ await_waits_as_long_as_asked_and_holds_what_is_not_settled(void **state UNUSED)
 	    "\"queue_id\":\"4ANa1\"}");
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	assert_string_equal(member("verdicts"),
-	    "[{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false},"
-	    "{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true}]");
+	    "[{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false,\"enforcement\":\"on\"},"
+	    "{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true,\"enforcement\":\"on\"}]");
 	assert_in_range(
 	    (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000, 390, 3000);
 	ask("{\"cmd\":\"held\"}");
@@ -222,7 +223,7 @@ await_answers_when_the_discovery_ends(void **state UNUSED)
 	send_line(fd, "{\"cmd\":\"query\",\"domain\":\"new.example\"}");
 	take_answer(fd);
 	assert_string_equal(member("verdicts"),
-	    "[{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false}]");
+	    "[{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false,\"enforcement\":\"on\"}]");
 	take_answer(fd); /* in order: after the wait */
 	assert_string_equal(member("verdict"), "\"undecided\"");
 	assert_non_null(strstr(member("why"), "DNS does not say"));
