@@ -190,8 +190,8 @@ on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 		return;
 	}
 	log_line(LOG_NOTICE,
-	    "configuration read again: enforcement=%s disabled=%zu; sockets, paths and servers change with a restart",
-	    fresh->observe ? "observe" : "on", fresh->disabled.n);
+	    "configuration read again: enforcement=%s rules=%zu; sockets, paths and servers change with a restart",
+	    fresh->observe ? "observe" : "on", rules_count(fresh->rules));
 	fit_descriptors(fresh);
 	d->config = fresh;
 	resolver_configure(d->resolver, fresh);

@@ -489,7 +489,7 @@ resolve_peek(struct resolver *r, const char *domain)
 	struct resolution res = {VERDICT_NONE, writer_in_step(r->parts.writer)};
 	bool known;
 
-	if (config_disabled(r->parts.config, domain))
+	if (rules_find(r->parts.config->rules, domain) == RULE_DISABLE)
 		return res;
 	known = store_get(r->parts.store, domain, &e, NULL) == STORE_OK;
 	res.verdict = entry_verdict(known ? &e : NULL, time(NULL));
@@ -507,7 +507,7 @@ resolve_want(struct resolver *r, const char *domain)
 	struct resolution res = {VERDICT_NONE, writer_in_step(r->parts.writer)};
 	bool known;
 
-	if (config_disabled(r->parts.config, domain))
+	if (rules_find(r->parts.config->rules, domain) == RULE_DISABLE)
 		return res;
 	known = store_get(r->parts.store, domain, &e, NULL) == STORE_OK;
 	res.verdict = entry_verdict(known ? &e : NULL, now);

@@ -21,7 +21,7 @@ truth_requirement(const struct truth *t, const char *domain, const struct entry 
 {
 	struct requirement r = {.kind = REQUIRE_NONE};
 
-	if (!config_disabled(t->config, domain))
+	if (rules_find(t->config->rules, domain) != RULE_DISABLE)
 		return e == NULL ? (struct requirement){.kind = REQUIRE_UNKNOWN}
 				 : entry_requirement(e, now);
 	/* Rounded, so that the value is the same for days and the map is not written again and
@@ -128,7 +128,7 @@ walk(bool (*each)(const char *, const struct requirement *, void *), void *each_
 {
 	struct truth *t = arg;
 	struct walk_state w = {.truth = t, .each = each, .each_arg = each_arg};
-	const struct config_list *disabled = &t->config->disabled;
+	const struct rules *rules = t->config->rules;
 	struct errmsg em = {""};
 
 	do {
@@ -139,10 +139,15 @@ walk(bool (*each)(const char *, const struct requirement *, void *), void *each_
 			return false;
 		}
 	} while (w.n == WALK_BATCH && !w.stopped);
-	for (size_t i = 0; i < disabled->n && !w.stopped; i++) {
-		struct requirement r = truth_requirement(t, disabled->item[i], NULL, time(NULL));
+	for (size_t i = 0; i < rules_count(rules) && !w.stopped; i++) {
+		enum rule rule;
+		const char *domain = rules_pattern(rules, i, &rule);
+		struct requirement r;
 
-		w.stopped = !each(disabled->item[i], &r, each_arg);
+		if (rule != RULE_DISABLE || !rule_is_exact(domain))
+			continue;
+		r = truth_requirement(t, domain, NULL, time(NULL));
+		w.stopped = !each(domain, &r, each_arg);
 	}
 	return true;
 }

@@ -445,9 +445,9 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
 	const struct entry *old = write->was_known ? &write->old : NULL;
 	/* The MTA missed it there: whatever the map should hold of it is put again. So is what an
 	 * override has hidden until now. */
-	bool nothing_there =
-	    old == NULL || write->kind == WRITE_REPUSH ||
-	    (write->kind == WRITE_OVERRIDE && !config_disabled(w->truth.config, write->domain));
+	bool nothing_there = old == NULL || write->kind == WRITE_REPUSH ||
+			     (write->kind == WRITE_OVERRIDE &&
+				 rules_find(w->truth.config->rules, write->domain) != RULE_DISABLE);
 
 	if (write->domain[0] == '\0' || write->kind == WRITE_TOUCH || write->result.refused)
 		return false;
@@ -498,25 +498,31 @@ push(struct writer *w, struct write_list *batch)
 	return all;
 }
 
-/* Adds those of a that b does not have. */
-static size_t
-add_overrides(
-    struct writer *w, const struct config *a, const struct config *b, struct write_list *to)
+/* Adds the domains whose rule is not the same in both; false: a rule for many domains is not. */
+static bool
+add_overrides(struct writer *w, const struct rules *a, const struct rules *b, struct write_list *to,
+    size_t *n)
 {
-	size_t n = 0;
+	bool each_known = true;
 
-	for (size_t i = 0; i < a->disabled.n; i++) {
+	for (size_t i = 0; i < rules_count(a); i++) {
+		enum rule rule, other;
+		const char *domain = rules_pattern(a, i, &rule);
 		struct write *write;
 
-		if (config_disabled(b, a->disabled.item[i]))
+		if (rules_get(b, domain, &other) && other == rule)
 			continue;
-		write = write_new(WRITE_OVERRIDE, a->disabled.item[i], NULL, NULL);
+		if (!rule_is_exact(domain)) {
+			each_known = false;
+			continue;
+		}
+		write = write_new(WRITE_OVERRIDE, domain, NULL, NULL);
 		write->was_known =
 		    store_get(w->truth.store, write->domain, &write->old, NULL) == STORE_OK;
 		TAILQ_INSERT_TAIL(to, write, link);
-		n++;
+		++*n;
 	}
-	return n;
+	return each_known;
 }
 
 /* Only what differs is pushed, as all new domains wait meanwhile. */
@@ -525,10 +531,12 @@ push_config(struct writer *w, const struct config *was)
 {
 	struct write_list changed = TAILQ_HEAD_INITIALIZER(changed);
 	struct write *write;
-	size_t n = add_overrides(w, was, w->truth.config, &changed);
+	const struct rules *now = w->truth.config->rules;
+	size_t n = 0;
+	bool each_known = add_overrides(w, was->rules, now, &changed, &n);
 
-	n += add_overrides(w, w->truth.config, was, &changed);
-	if (n <= BATCH_MAX) {
+	each_known = add_overrides(w, now, was->rules, &changed, &n) && each_known;
+	if (each_known && n <= BATCH_MAX) {
 		(void)push(w, &changed);
 	} else {
 		schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */

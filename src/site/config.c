@@ -21,7 +21,9 @@ enum { STORE_MIB_MAX = 16777216 }; /* 16 TiB; address spaces end at 128 */
  * goes.
  */
 static _Thread_local struct errmsg *parse_em;
-static _Thread_local const char *parse_path; /* a section may not know its file */
+static _Thread_local const char *parse_path;    /* a section may not know its file */
+static _Thread_local struct rules *parse_rules; /* all files together */
+static _Thread_local struct config_list parse_includes;
 
 static void
 note_error(cfg_t *cfg, const char *fmt, va_list ap)
@@ -36,6 +38,36 @@ note_error(cfg_t *cfg, const char *fmt, va_list ap)
 		    strncmp(what, "no such option", 14) == 0 ? "; mtasts.conf(5) lists them" : "");
 	else
 		errmsg_set(parse_em, "%s", what);
+}
+
+static char *
+own(const char *s)
+{
+	char *copy = strdup(s);
+
+	if (copy == NULL)
+		abort(); /* start-up only: nothing to save yet */
+	return copy;
+}
+
+static void
+list_add(struct config_list *list, const char *item)
+{
+	char **grown = realloc(list->item, (list->n + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		abort();
+	list->item = grown;
+	list->item[list->n++] = own(item);
+}
+
+static void
+list_free(struct config_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		free(list->item[i]);
+	free(list->item);
+	*list = (struct config_list){0, NULL};
 }
 
 static const char *
@@ -105,6 +137,12 @@ static int
 check_domain_policy(cfg_t *cfg, cfg_opt_t *opt)
 {
 	return check_word(cfg, opt, "optional", "disable");
+}
+
+static enum rule
+rule_of(cfg_t *sec)
+{
+	return strcmp(cfg_getstr(sec, "policy"), "disable") == 0 ? RULE_DISABLE : RULE_OPTIONAL;
 }
 
 static int
@@ -289,17 +327,58 @@ check_header(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+/* Called with each section as it ends, so the last one is new. */
 static int
-check_domain_title(cfg_t *cfg, cfg_opt_t *opt)
+add_domain(cfg_t *cfg, cfg_opt_t *opt)
 {
-	const char *title = cfg_title(cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1));
-	char domain[DOMAIN_MAX + 1];
+	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	struct errmsg em = {""};
 
-	if (domain_normalize(title, strlen(title), domain, &em) == DOMAIN_OK)
+	if (rules_add(parse_rules, cfg_title(sec), rule_of(sec), &em))
 		return 0;
-	cfg_error(cfg, "domain \"%s\": %s", title, em.text);
+	cfg_error(cfg, "domain \"%s\": %s", cfg_title(sec), em.text);
 	return -1;
+}
+
+/* NULL with a reason. A directory opens well, but libconfuse's scanner ends the process over it. */
+static FILE *
+open_file(const char *path, struct errmsg *em)
+{
+	FILE *f = fopen(path, "re");
+	int error = errno;
+	struct stat st;
+
+	if (f != NULL && fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode))
+		return f;
+	if (f != NULL) {
+		errmsg_set(
+		    em, "%s is a directory; name the file in it, as in %s/mtasts.conf", path, path);
+		fclose(f);
+	} else
+		errmsg_set(em, "%s: cannot be read: %s; %s", path, strerror(error),
+		    error == EACCES
+			? "let its user read it: chgrp and chmod it, and the directories above"
+			: "an empty file means all defaults");
+	return NULL;
+}
+
+/*
+ * include("/path"): read when the file that names it has been. Not cfg_include(), whose stack of
+ * files survives an error in one of them, and whose scanner ends the process over a directory.
+ */
+static int
+include(cfg_t *cfg, cfg_opt_t *opt UNUSED, int argc, const char **argv)
+{
+	struct errmsg em = {"want one path that begins with /"};
+	FILE *f = argc == 1 && argv[0][0] == '/' ? open_file(argv[0], &em) : NULL;
+
+	if (f == NULL) {
+		cfg_error(cfg, "include: %s", em.text);
+		return -1;
+	}
+	fclose(f);
+	list_add(&parse_includes, argv[0]);
+	return 0;
 }
 
 /* Not const: libconfuse wants it so. */
@@ -324,6 +403,8 @@ static cfg_opt_t map_options[] = {
 static cfg_opt_t access_options[] = {CFG_STR("path", "", CFGF_NONE), CFG_END()};
 static cfg_opt_t nudge_options[] = {
     CFG_STR("address", "127.0.0.1:25", CFGF_NONE), CFG_INT("per_minute", 10, CFGF_NONE), CFG_END()};
+#define DOMAIN_SECTIONS \
+	CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES)
 static cfg_opt_t domain_options[] = {CFG_STR("policy", "optional", CFGF_NONE), CFG_END()};
 static cfg_opt_t milter_options[] = {
     CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
@@ -338,8 +419,17 @@ static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_SEC("socketmap", socketmap_options, CFGF_NONE), CFG_SEC("dns", dns_options, CFGF_NONE),
     CFG_SEC("https", https_options, CFGF_NONE), CFG_SEC("sendmail_map", map_options, CFGF_NONE),
     CFG_SEC("access_map", access_options, CFGF_NONE), CFG_SEC("nudge", nudge_options, CFGF_NONE),
-    CFG_SEC("milter", milter_options, CFGF_NONE),
-    CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE), CFG_END()};
+    CFG_SEC("milter", milter_options, CFGF_NONE), DOMAIN_SECTIONS, CFG_FUNC("include", include),
+    CFG_END()};
+/* A file of its own, with many domains perhaps. */
+static cfg_opt_t included_options[] = {DOMAIN_SECTIONS, CFG_END()};
+
+static void
+set_domain_checks(cfg_t *cfg)
+{
+	cfg_set_validate_func(cfg, "domain", add_domain);
+	cfg_set_validate_func(cfg, "domain|policy", check_domain_policy);
+}
 
 static void
 set_checks(cfg_t *cfg)
@@ -362,21 +452,11 @@ set_checks(cfg_t *cfg)
 	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
 	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
 	    {"milter|wait", check_duration}, {"milter|hold", check_hold},
-	    {"milter|header", check_header}, {"domain", check_domain_title},
-	    {"domain|policy", check_domain_policy}};
+	    {"milter|header", check_header}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
-}
-
-static char *
-own(const char *s)
-{
-	char *copy = strdup(s);
-
-	if (copy == NULL)
-		abort(); /* start-up only: nothing to save yet */
-	return copy;
+	set_domain_checks(cfg);
 }
 
 static char *
@@ -396,17 +476,6 @@ seconds_of(cfg_t *cfg, const char *option)
 	return t;
 }
 
-static void
-list_add(struct config_list *list, const char *item)
-{
-	char **grown = realloc(list->item, (list->n + 1) * sizeof(*grown));
-
-	if (grown == NULL)
-		abort();
-	list->item = grown;
-	list->item[list->n++] = own(item);
-}
-
 static struct config_list
 list_of(cfg_t *cfg, const char *option)
 {
@@ -424,31 +493,6 @@ sockets_of(cfg_t *sec)
 	    .mode = (mode_t)cfg_getint(sec, "mode"),
 	    .owner = own_or_null(sec, "owner"),
 	    .group = own_or_null(sec, "group")};
-}
-
-static int
-compare_strings(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static struct config_list
-disabled_of(cfg_t *cfg)
-{
-	struct config_list list = {0, NULL};
-
-	for (unsigned i = 0; i < cfg_size(cfg, "domain"); i++) {
-		cfg_t *sec = cfg_getnsec(cfg, "domain", i);
-		char domain[DOMAIN_MAX + 1];
-
-		if (strcmp(cfg_getstr(sec, "policy"), "disable") == 0 &&
-		    domain_normalize(cfg_title(sec), strlen(cfg_title(sec)), domain, NULL) ==
-			DOMAIN_OK)
-			list_add(&list, domain);
-	}
-	if (list.n > 0)
-		qsort(list.item, list.n, sizeof(*list.item), compare_strings);
-	return list;
 }
 
 static enum config_hold
@@ -486,7 +530,6 @@ config_of(cfg_t *cfg)
 			      : seconds_of(cfg, "away_limit");
 	c->nudge_address = own_or_null(cfg, "nudge|address");
 	c->nudge_per_minute = (size_t)cfg_getint(cfg, "nudge|per_minute");
-	c->disabled = disabled_of(cfg);
 	c->milter_socket = own(cfg_getstr(milter, "socket"));
 	c->milter_mode = (mode_t)cfg_getint(milter, "mode");
 	c->milter_owner = own_or_null(milter, "owner");
@@ -498,63 +541,66 @@ config_of(cfg_t *cfg)
 	return c;
 }
 
-/* NULL with a reason. A directory opens well, but libconfuse's scanner ends the process over it. */
-static FILE *
-open_file(const char *path, struct errmsg *em)
+/* NULL with "file:line: what; remedy". */
+static cfg_t *
+parse(const char *path, cfg_opt_t *known, void (*set)(cfg_t *), struct errmsg *em)
 {
-	FILE *f = fopen(path, "re");
-	int error = errno;
-	struct stat st;
+	struct errmsg first = {""};
+	FILE *f = open_file(path, em);
+	cfg_t *cfg;
 
-	if (f != NULL && fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode))
-		return f;
-	if (f != NULL) {
-		errmsg_set(em, "%s is a directory; name the file in it, as in -c %s/mtasts.conf",
-		    path, path);
-		fclose(f);
-	} else
-		errmsg_set(em, "%s: cannot be read: %s; %s", path, strerror(error),
-		    error == EACCES
-			? "let its user read it: chgrp and chmod it, and the directories above"
-			: "an empty file means all defaults");
-	return NULL;
+	if (f == NULL)
+		return NULL;
+	if ((cfg = cfg_init(known, CFGF_NONE)) == NULL)
+		abort();
+	cfg_set_error_function(cfg, note_error);
+	set(cfg);
+	parse_em = &first;
+	parse_path = path;
+	if (cfg_parse_fp(cfg, f) != CFG_SUCCESS) {
+		errmsg_set(em, "%s", first.text[0] != '\0' ? first.text : path);
+		cfg_free(cfg);
+		cfg = NULL;
+	}
+	parse_em = NULL;
+	fclose(f);
+	return cfg;
+}
+
+static bool
+parse_included(struct errmsg *em)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < parse_includes.n && ok; i++) {
+		cfg_t *cfg = parse(parse_includes.item[i], included_options, set_domain_checks, em);
+
+		ok = cfg != NULL;
+		if (ok)
+			cfg_free(cfg);
+	}
+	return ok;
 }
 
 struct config *
 config_read(const char *path, struct errmsg *em)
 {
-	struct errmsg first = {""};
 	struct config *config = NULL;
 	cfg_t *cfg;
-	FILE *f = open_file(path, em);
 
-	if (f == NULL)
-		return NULL;
-	if ((cfg = cfg_init(options, CFGF_NONE)) == NULL) {
-		errmsg_set(em, "%s: out of memory", path);
-		fclose(f);
-		return NULL;
-	}
-	cfg_set_error_function(cfg, note_error);
-	set_checks(cfg);
-	parse_em = &first;
-	parse_path = path;
-	if (cfg_parse_fp(cfg, f) == CFG_SUCCESS)
+	if ((parse_rules = rules_new()) == NULL)
+		abort();
+	cfg = parse(path, options, set_checks, em);
+	if (cfg != NULL && parse_included(em)) {
 		config = config_of(cfg);
-	else
-		errmsg_set(em, "%s", first.text[0] != '\0' ? first.text : path);
-	parse_em = NULL;
-	cfg_free(cfg);
-	fclose(f);
+		config->rules = parse_rules;
+		parse_rules = NULL;
+	}
+	if (cfg != NULL)
+		cfg_free(cfg);
+	rules_free(&parse_rules);
+	list_free(&parse_includes);
 	return config;
-}
-
-static void
-list_free(struct config_list *list)
-{
-	for (size_t i = 0; i < list->n; i++)
-		free(list->item[i]);
-	free(list->item);
 }
 
 static void
@@ -581,19 +627,11 @@ config_free(struct config **config)
 	free(c->map_path);
 	free(c->access_path);
 	free(c->nudge_address);
-	list_free(&c->disabled);
+	rules_free(&c->rules);
 	free(c->milter_socket);
 	free(c->milter_owner);
 	free(c->milter_group);
 	free(c->milter_header);
 	free(c);
 	*config = NULL;
-}
-
-bool
-config_disabled(const struct config *config, const char *domain)
-{
-	return config->disabled.n > 0 &&
-	       bsearch(&domain, config->disabled.item, config->disabled.n,
-		   sizeof(*config->disabled.item), compare_strings) != NULL;
 }

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "policy/domain.h"
+#include "policy/rules.h"
 #include "util/errmsg.h"
 
 #define CONFIG_FILE SYSCONFDIR "/mtasts/mtasts.conf"
@@ -57,7 +57,7 @@ struct config {
 	char *nudge_address;   /* host:port of the MTA for ETRN; NULL: off */
 	size_t nudge_per_minute;
 
-	struct config_list disabled; /* domain "x" { policy = disable } : normalised, sorted */
+	struct rules *rules; /* the `domain` sections, those of included files too */
 
 	char *milter_socket; /* sock_parse() reads it, as all others */
 	mode_t milter_mode;
@@ -72,8 +72,5 @@ struct config {
 /* Reads a file; missing options have their defaults. NULL with "file:line: what; remedy". */
 MUST_USE struct config *config_read(const char *path, struct errmsg *em);
 void config_free(struct config **config); /* NULL-safe */
-
-/* True when the site has switched policies off for this normalised domain. */
-bool config_disabled(const struct config *config, const char *domain);
 
 #endif

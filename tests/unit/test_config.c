@@ -50,7 +50,7 @@ an_empty_file_means_the_defaults(void **state UNUSED)
 	assert_null(c->access_path);
 	assert_null(c->ca_file);
 	assert_non_null(c->map_path);
-	assert_int_equal(c->disabled.n, 0);
+	assert_int_equal(rules_count(c->rules), 0);
 	config_free(&c);
 	assert_null(c);
 }
@@ -112,9 +112,9 @@ every_option_is_read(void **state UNUSED)
 	assert_int_equal(c->milter_wait_s, 45);
 	assert_int_equal(c->milter_hold, HOLD_TEMPFAIL);
 	assert_null(c->milter_header);
-	assert_true(config_disabled(c, "a.example"));
-	assert_true(config_disabled(c, "b.example"));
-	assert_false(config_disabled(c, "c.example"));
+	assert_int_equal(rules_find(c->rules, "a.example"), RULE_DISABLE);
+	assert_int_equal(rules_find(c->rules, "b.example"), RULE_DISABLE);
+	assert_int_equal(rules_find(c->rules, "c.example"), RULE_OPTIONAL);
 	config_free(&c);
 }
 
@@ -162,6 +162,13 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"enforcement = off\n", 1, "want on or observe"},
 	    /* a section is checked when it is whole */
 	    {"\n\ndomain \"[1.2.3.4]\" {\n policy = disable\n}\n", 5, "1.2.3.4"},
+	    {"domain \"a.example\" { policy = disable }\n\ndomain \"A.example.\" {\n}\n", 4,
+		"keep one"},
+	    {"domain \"a.example\" { policy = disable }\n\ndomain \"a.example\" {\n}\n", 3,
+		"a.example"},
+	    {"\ninclude(\"/nonexistent/file\")\n", 2, "/nonexistent/file: cannot be read"},
+	    {"\ninclude(\"/tmp\")\n", 2, "/tmp is a directory"},
+	    {"\ninclude(\"relative\")\n", 2, "begins with /"},
 	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional or disable"},
 	    {"socketmap {\n listen = {\"inet:192.0.2.1:25\"}\n}\n", 2, "loopback"},
 	    {"control {\n listen = \"/run/x\"\n}\n", 2, "unix:/path"},
@@ -188,6 +195,50 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 			fail_msg("row %zu: want \"%s...%s...\", have \"%s\"", i, want, t[i].word,
 			    em.text);
 	}
+}
+
+/* What is wrong in a file is told with its own name and line, and the next reading is as good. */
+static void
+included_files_hold_sections_of_domains(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		const char *want; /* after the file's name */
+	} t[] = {
+	    {"domain \"b.example\" { policy = disable }\n", NULL},
+	    {"\n\ndomain \"b.example\" {\n policy = banana\n}\n", ":4: policy = \"banana\""},
+	    {"\ndomain \"A.example\" { policy = optional }\n",
+		":2: domain \"A.example\": there is a"},
+	    {"debug = true\n", ":1: no such option"},
+	    {"domain \"b.example\" { policy = disable }\n", NULL},
+	};
+	char file[] = "/tmp/test_config_included.XXXXXX", text[200];
+	int fd = mkstemp(file);
+
+	assert_true(fd >= 0 && close(fd) == 0);
+	snprintf(text, sizeof(text),
+	    "include(\"%s\")\nhold_max = 7m\ndomain \"a.example\" { policy = disable }\n", file);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct errmsg em = {""};
+		FILE *f = fopen(file, "w");
+		struct config *c;
+
+		assert_non_null(f);
+		assert_true(fputs(t[i].text, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+		c = read_text(text, &em);
+		if ((c == NULL) != (t[i].want != NULL) ||
+		    (c == NULL && (strncmp(em.text, file, strlen(file)) != 0 ||
+				      strstr(em.text, t[i].want) != em.text + strlen(file))))
+			fail_msg("row %zu: \"%s\"", i, em.text);
+		if (c != NULL) {
+			assert_int_equal(c->hold_max_s, 420);
+			assert_int_equal(rules_find(c->rules, "a.example"), RULE_DISABLE);
+			assert_int_equal(rules_find(c->rules, "b.example"), RULE_DISABLE);
+		}
+		config_free(&c);
+	}
+	assert_int_equal(unlink(file), 0);
 }
 
 static void
@@ -255,6 +306,7 @@ main(void)
 	    cmocka_unit_test(an_empty_file_means_the_defaults),
 	    cmocka_unit_test(every_option_is_read),
 	    cmocka_unit_test(errors_name_file_line_and_remedy),
+	    cmocka_unit_test(included_files_hold_sections_of_domains),
 	    cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_with_its_name),
 	    cmocka_unit_test(a_directory_is_an_error_with_its_name),
 	    cmocka_unit_test(a_file_closed_to_this_user_is_an_error_with_its_name),
