@@ -16,7 +16,7 @@ import isolate
 import roots
 
 SENDER, GATEWAY, WORLD_NET = "10.98.0.1", "10.98.0.2", "10.99.0.0/16"
-DNS_ADDRESS, WEB_ADDRESS = "10.99.0.53", "10.99.2.1"
+DNS_ADDRESS, RESOLVER_ADDRESS, WEB_ADDRESS = "10.99.0.53", "10.99.0.54", "10.99.2.1"
 NOBODY_ADDRESS, SILENT_ADDRESS = "10.99.2.9", "10.99.3.1"  # refuses every connection; drops every packet
 MS_BIND = 0x1000
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "HOME": "/root"}
@@ -30,8 +30,7 @@ class Machine:
         upper, work = (os.path.join(instance, name + suffix) for suffix in (".upper", ".work"))
         for directory in (self.path, upper, work):
             os.mkdir(directory)
-        layers = ":".join(os.path.join(roots.path(), layer) for layer in (name, "base"))
-        isolate.mount("overlay", self.path, "overlay", "lowerdir=%s,upperdir=%s,workdir=%s" % (layers, upper, work))
+        isolate.mount("overlay", self.path, "overlay", "lowerdir=%s,upperdir=%s,workdir=%s" % (":".join(roots.layers(name)), upper, work))
         isolate.mount("proc", self.file("/proc"), "proc")
         self._devices()
         os.makedirs(self.file("/lab"), exist_ok=True)
@@ -81,10 +80,25 @@ class Machine:
         return done
 
 
-def make_instance():
-    """Mount the instance's tmpfs, make the world's network, join both; returns (sender, world)."""
+def _instance():
+    """Mount a tmpfs for all that an instance writes."""
     instance = os.path.join(roots.CACHE, "instance")
     isolate.mount("tmpfs", instance, "tmpfs", "mode=755")
+    return instance
+
+
+def build_machine(*directories):
+    """The machine that builds for the sender's suite; these directories of the host are the same there."""
+    machine = Machine(_instance(), "build")
+    for directory in directories:
+        os.makedirs(machine.file(directory), exist_ok=True)
+        isolate.mount(directory, machine.file(directory), "none", flags=MS_BIND)
+    return machine
+
+
+def make_instance():
+    """Make an instance and the world's network, join both; returns (sender, world)."""
+    instance = _instance()
     netns = os.path.join(instance, "world.net")
     open(netns, "w").close()
     _in_new_network(lambda: isolate.mount("/proc/self/ns/net", netns, "none", flags=MS_BIND))
@@ -94,8 +108,8 @@ def make_instance():
             "addr add %s/30 dev wan\nlink set wan up\n" % SENDER)
     with open(netns) as f:
         subprocess.run(["ip", "link", "set", "lan", "netns", "/proc/self/fd/%d" % f.fileno()], check=True, pass_fds=[f.fileno()])
-    _ip(netns, "link set lo up\naddr add %s/30 dev lan\nlink set lan up\naddr add %s/32 dev lo\nroute add local %s dev lo\n"
-        "route add blackhole %s table local\n" % (GATEWAY, DNS_ADDRESS, WORLD_NET, SILENT_ADDRESS))  # named serves only addresses that an interface carries
+    _ip(netns, "link set lo up\naddr add %s/30 dev lan\nlink set lan up\naddr add %s/32 dev lo\naddr add %s/32 dev lo\nroute add local %s dev lo\n"
+        "route add blackhole %s table local\n" % (GATEWAY, DNS_ADDRESS, RESOLVER_ADDRESS, WORLD_NET, SILENT_ADDRESS))  # named serves only addresses that an interface carries
     _ip("", "route add %s via %s\n" % (WORLD_NET, GATEWAY))
     return Machine(instance, "sender"), Machine(instance, "world", netns)
 

@@ -1,8 +1,9 @@
-"""Private Debian roots: one debootstrap, two package sets on top of it as overlay layers, kept in a cache.
+"""Private Debian roots: one debootstrap a suite, package sets on top of it as overlay layers, kept in a cache.
 
     CACHE/KEY/base     debootstrap, minbase
     CACHE/KEY/sender   what Sendmail and our programs need, on top of base
-    CACHE/KEY/world    DNS server, web server and MX, on top of base
+    CACHE/KEY/world    DNS server, web server and MX, on top of base: of Debian 12 only, whatever the sender is
+    CACHE/KEY/build    what builds our programs for the suite, on top of base: where it is not the suite of the tests' host
 
 KEY is a hash of the suite and of the package lists: another list makes another cache entry.
 """
@@ -18,76 +19,92 @@ import time
 
 import isolate
 
-SUITE = os.environ.get("MTASTS_LAB_SUITE", "bookworm")
 CACHE = os.environ.get("MTASTS_LAB_CACHE", "/var/cache/mtasts-lab")
+WORLD = "bookworm"  # the suite of the world; our programs come for it from a build directory of the host
 BASE = ["eatmydata", "ca-certificates", "openssl", "procps"]
-LAYERS = {
-    "sender": ["sendmail-bin", "sendmail-cf", "sendmail-base", "m4", "make", "db5.3-util",
-               "libevent-2.1-7", "libevent-pthreads-2.1-7", "libc-ares2", "libcurl4", "liblmdb0", "libdb5.3",
-               "libconfuse2", "libjansson4", "libidn2-0", "libmilter1.0.1", "libasan8", "libubsan1"],
-    "world": ["postfix", "bind9", "bind9-utils", "bind9-dnsutils", "nginx"],
+SENDER = ["sendmail-bin", "sendmail-cf", "sendmail-base", "m4", "make", "db5.3-util"]
+SUITES = {
+    "bookworm": {
+        "sender": SENDER + ["libevent-2.1-7", "libevent-pthreads-2.1-7", "libc-ares2", "libcurl4", "liblmdb0", "libdb5.3",
+                            "libconfuse2", "libjansson4", "libidn2-0", "libmilter1.0.1", "libasan8", "libubsan1"],
+        "world": ["postfix", "bind9", "bind9-utils", "bind9-dnsutils", "nginx"],
+    },
+    "trixie": {
+        "sender": SENDER + ["libevent-2.1-7t64", "libevent-pthreads-2.1-7t64", "libcares2", "libcurl4t64", "liblmdb0", "libdb5.3t64",
+                            "libconfuse2", "libjansson4", "libidn2-0", "libmilter1.0.1", "libasan8", "libubsan1"],
+        "build": ["gcc", "libc6-dev", "make", "pkg-config", "m4", "libssl-dev", "libcurl4-openssl-dev", "libevent-dev", "libc-ares-dev",
+                  "liblmdb-dev", "libdb5.3-dev", "libconfuse-dev", "libjansson-dev", "libidn2-dev", "libmilter-dev"],
+    },
 }
 RUN_AS = {  # daemons of these accounts need their state directories; nothing else is changed in a root
     "LANG": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive",
 }
 
 
-def key():
-    text = json.dumps([SUITE, BASE, LAYERS], sort_keys=True)
-    return SUITE + "-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+def suite():
+    """The suite of the sender: tests/lab/run --suite, for all its processes."""
+    return os.environ.get("MTASTS_LAB_SUITE", WORLD)
 
 
-def path():
-    return os.path.join(CACHE, key())
+def path(name):
+    """The cache entry of a suite."""
+    text = json.dumps([name, BASE, SUITES[name]], sort_keys=True)
+    return os.path.join(CACHE, name + "-" + hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
-def sources():
-    """The host's own Debian archives for the suite, as (uri, release) pairs, the main one first."""
+def layers(layer):
+    """The lower directories of a machine: "sender", "world" or "build"."""
+    entry = path(WORLD if layer == "world" else suite())
+    return [os.path.join(entry, layer), os.path.join(entry, "base")]
+
+
+def sources(name):
+    """The archives of a suite, as (uri, release) pairs, the main one first: those of the host's apt, by the suite's name."""
     listing = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
                               "Created-By: Packages"], capture_output=True, text=True).stdout
     found = []
     for line in listing.splitlines():
         uri, release, component = line.split()
-        if release == SUITE or release.startswith(SUITE + "-"):
-            if component == "main" and (uri, release) not in found:
-                found.append((uri, release))
-    found.sort(key=lambda pair: pair[1] != SUITE)
-    if not found or found[0][1] != SUITE:
-        raise isolate.Lacking("apt on this machine knows no archive of %s; the lab takes its mirror from apt's sources "
-                              "(MTASTS_LAB_SUITE names another suite)" % SUITE)
+        of, dash, rest = release.partition("-")
+        if of in SUITES and component == "main" and (uri, name + dash + rest) not in found:
+            found.append((uri, name + dash + rest))
+    found.sort(key=lambda pair: pair[1] != name)
+    if not found or found[0][1] != name:
+        raise isolate.Lacking("apt on this machine knows no archive of %s; the lab takes its mirror from apt's sources" % " or ".join(SUITES))
     return found
 
 
 def ensure(say=lambda text: print(text, file=sys.stderr, flush=True)):
-    """Return the directory of the roots, building them when they are not there yet (1 to 2 minutes)."""
+    """Build the roots of the world and of the sender's suite when they are not there yet (1 to 2 minutes each)."""
     os.makedirs(os.path.join(CACHE, "instance"), exist_ok=True)
     with open(os.path.join(CACHE, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.isdir(path()):
+        for name in dict.fromkeys((WORLD, suite())):
+            if os.path.isdir(path(name)):
+                continue
             if shutil.which("debootstrap") is None:
                 raise isolate.Lacking("debootstrap not found; install the Debian package debootstrap")
-            building = path() + ".new"
+            building = path(name) + ".new"
             shutil.rmtree(building, ignore_errors=True)
             os.makedirs(building)
             began = time.monotonic()
-            say("lab: building private Debian roots in %s (once; one to two minutes)" % path())
-            if isolate.run(lambda: _build(building), network=False) != 0:
+            say("lab: building private Debian roots in %s (once; one to two minutes)" % path(name))
+            if isolate.run(lambda: _build(building, name), network=False) != 0:
                 raise isolate.Lacking("the roots could not be built; see %s/*.log" % building)
-            os.rename(building, path())
+            os.rename(building, path(name))
             say("lab: roots ready after %d s" % (time.monotonic() - began))
-    return path()
 
 
-def _build(building):
-    archives = sources()
+def _build(building, suite_name):
+    archives = sources(suite_name)
     base, empty = os.path.join(building, "base"), os.path.join(building, "empty")
     os.mkdir(empty)
     root = _overlay(building, "base", empty)
-    _logged(building, "base", ["debootstrap", "--variant=minbase", "--include=" + ",".join(BASE), SUITE, root, archives[0][0]])
+    _logged(building, "base", ["debootstrap", "--variant=minbase", "--include=" + ",".join(BASE), suite_name, root, archives[0][0]])
     _prepare(root, archives)
     _logged(building, "base", ["chroot", root, "apt-get", "update"], "a")
     _logged(building, "base", ["umount", "-R", root], "a")
-    workers = [(name, _start_layer(building, base, name)) for name in LAYERS]
+    workers = [(name, _start_layer(building, base, name, packages)) for name, packages in SUITES[suite_name].items()]
     failed = [name for name, worker in workers if worker.wait() != 0]
     for name in failed:
         print("lab: layer %s failed; the end of its log:" % name, file=sys.stderr)
@@ -145,11 +162,11 @@ def _overlay(building, name, lower):
     return merged
 
 
-def _start_layer(building, base, name):
+def _start_layer(building, base, name, packages):
     merged = _overlay(building, name, base)
     isolate.mount("proc", merged + "/proc", "proc")
     script = ("set -e; apt-get install -y -q %s; apt-get clean; rm -rf /var/lib/apt/lists/*; "
-              "find /var/log -type f -delete" % " ".join(LAYERS[name]))
+              "find /var/log -type f -delete" % " ".join(packages))
     with open(os.path.join(building, name + ".log"), "w") as log:
         return subprocess.Popen(["chroot", merged, "sh", "-c", script], stdout=log, stderr=log,
                                 stdin=subprocess.DEVNULL, env=_environment())
@@ -158,7 +175,8 @@ def _start_layer(building, base, name):
 if __name__ == "__main__":
     try:
         isolate.check_machine()
-        print(ensure())
+        ensure()
+        print(path(suite()))
     except isolate.Lacking as lacking:
         print("lab: %s" % lacking, file=sys.stderr)
         sys.exit(lacking.status)

@@ -20,20 +20,23 @@ class Scenario:
     function: object
     setup: type
     seconds: int
+    only: str
+    chosen: bool
 
     @property
     def id(self):
         return "%s.%s.%s" % (self.function.__module__.removeprefix("scenarios_"), self.function.__name__, self.setup.name)
 
 
-def scenario(seconds=120, **sentences):
+def scenario(seconds=120, only=None, chosen=False, **sentences):
     """Declare a scenario, once for each setup named: @scenario(stock="what is seen", ours="what is seen") def f(lab, setup).
 
     The sentence says what is proved and is the scenario's name. seconds: the whole scenario is ended after this time.
+    only: the one suite that has what it needs; chosen: one of the few that are run for every suite (tests/lab/run --chosen).
     """
     def declare(function):
         for name, sentence in sentences.items():
-            REGISTRY.append(Scenario(sentence, function, setups.SETUPS[name], seconds))
+            REGISTRY.append(Scenario(sentence, function, setups.SETUPS[name], seconds, only, chosen or only is not None))
         return function
     return declare
 

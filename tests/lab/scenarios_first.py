@@ -37,7 +37,7 @@ def none_begun(lab):
     assert not connected, "a queue run connected before the policy was known: %s" % connected
 
 
-@scenario(ours="first message: the policy host answers after 2 s, the milter waits, the first attempt delivers; a bad MX host gets nothing")
+@scenario(chosen=True, ours="first message: the policy host answers after 2 s, the milter waits, the first attempt delivers; a bad MX host gets nothing")
 def policy_after_2_s(lab, setup):
     setup.start(lab)
     _good, bad = pair(lab, delay_s=2)
@@ -242,7 +242,7 @@ def hold_ends(lab, setup):
     assert lab.fate(again) == {"u@dark.test": "delivered"}
 
 
-@scenario(ours="store deleted, TXT records stripped, restart: every policy is still enforced, taken over from the map")
+@scenario(chosen=True, ours="store deleted, TXT records stripped, restart: every policy is still enforced, taken over from the map")
 def store_deleted(lab, setup):
     setup.start(lab)
     good, bad = lab.domain("good.test", "wildcard"), lab.domain("bad.test", "selfsigned")

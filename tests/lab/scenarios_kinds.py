@@ -22,7 +22,7 @@ def enforced(lab, setup, kinds):
     return domains
 
 
-@scenario(ours="enforce: mail is delivered to MX hosts whose certificate fits, also by wildcard, by the name before a CNAME, whatever the "
+@scenario(chosen=True, ours="enforce: mail is delivered to MX hosts whose certificate fits, also by wildcard, by the name before a CNAME, whatever the "
                "case, and to the second host when the first is bad")
 def fitting_hosts(lab, setup):
     setup.start(lab)
@@ -39,7 +39,7 @@ def fitting_hosts(lab, setup):
     compare({name: tags(lab, msgid)["u@" + name] for name, msgid in sent.items()}, {kind + ".test": ["enforce"] for kind in FITS})
 
 
-@scenario(ours="enforce: mail waits in the queue, with the reason, for MX hosts with a wrong, nameless, self-signed or expired certificate, "
+@scenario(chosen=True, ours="enforce: mail waits in the queue, with the reason, for MX hosts with a wrong, nameless, self-signed or expired certificate, "
                "with no or a broken STARTTLS, outside the policy, or named by an address")
 def failing_hosts(lab, setup):
     setup.start(lab)

@@ -55,7 +55,7 @@ def made_by_makemap(lab, setup):
         compare(states(lab, tried_each(lab, [good, bad])), {"good.test": "delivered", "bad.test": "queued"})
 
 
-@scenario(ours="an unprivileged first start in a directory of mode 2750 makes a map that Sendmail reads; one of the administrator's own is refused "
+@scenario(chosen=True, ours="an unprivileged first start in a directory of mode 2750 makes a map that Sendmail reads; one of the administrator's own is refused "
                "with the remedy")
 def unprivileged_first_start(lab, setup):
     setup.start(lab)

@@ -134,7 +134,7 @@ def route(lab, setup):
         ("u@longer.test", "^$"), ("u@lan.test", "^$"), (".u@lan.test", "^$"), ("relay.u@longer.test", "^$")])
 
 
-@scenario(mapped="rules: check_compat lets pass what is known and defers what is not, by map, clock and live lookup")
+@scenario(chosen=True, mapped="rules: check_compat lets pass what is known and defers what is not, by map, clock and live lookup")
 def compat(lab, setup):
     rules = Rules(lab, setup)
     rules.map()
@@ -216,7 +216,7 @@ def session(verify, name):
     return {"{verify}": verify, "{server_name}": name}
 
 
-@scenario(mapped="rules: tls_rcpt demands chain, certificate name and MX pattern for an unexpired enforce entry; what check_compat has not seen is asked about")
+@scenario(chosen=True, mapped="rules: tls_rcpt demands chain, certificate name and MX pattern for an unexpired enforce entry; what check_compat has not seen is asked about")
 def rcpt(lab, setup):
     rules = Rules(lab, setup, names=LONG_MX + " " + LONG_MX + ".evil.test")
     rules.map()
@@ -245,10 +245,11 @@ def rcpt(lab, setup):
     unknown = ("u@over.test", "u@stale.test", "u@junk.test", "u@fresh.test")
     rules.table("tls_rcpt", [(macros, address, refused(451, "4.4.3", "mtastsd does not answer") if address in unknown else want) for macros, address, want in rows])
     rules.map(**{":ready:": "obs"})
-    rules.table("tls_rcpt", [(macros, address, PASSED) for macros, address, _want in rows])
+    # Sendmail 8.18 has rules of its own for DANE, after ours
+    rules.table("tls_rcpt", [(macros, address, PASSED) for macros, address, _want in rows if not macros["{verify}"].startswith("DANE")])
 
 
-@scenario(mapped="rules: beside access_db, tls_session_features and compat_check SNI is sent and their entries still count")
+@scenario(chosen=True, mapped="rules: beside access_db, tls_session_features and compat_check SNI is sent and their entries still count")
 def beside(lab, setup):
     lab.sender.table("access", {"TLS_Clt_Features:mx.site.test": "options=SSL_OP_NO_TLSv1_3", "TLS_Srv_Features:c.test": "options=SSL_OP_NO_TLSv1_3",
                                 "Compat:s@sender.test<@>u@blocked.test": "ERROR:550 no", "TLS_Rcpt:u@strict.test": "ENCR:256"})
@@ -333,7 +334,7 @@ def m4_submit(lab, setup):
     assert re.search(r"^mtasts_route +returns: *$", out, re.M), out
 
 
-@scenario(mapped="m4: the example for Debian gives a .cf with all options, without a warning, and Sendmail starts with it")
+@scenario(chosen=True, mapped="m4: the example for Debian gives a .cf with all options, without a warning, and Sendmail starts with it")
 def m4_example(lab, setup):
     setup.prepare(lab)
     with open(os.path.join(setup.tree, "sendmail/debian.mc")) as f:

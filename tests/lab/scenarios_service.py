@@ -26,7 +26,7 @@ def identity(lab, process):
             "capabilities": {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")}}
 
 
-@scenario(ours="first start by root, with groups and a umask of his own, on a host with none of our directories: both programs make what they need and are user "
+@scenario(chosen=True, ours="first start by root, with groups and a umask of his own, on a host with none of our directories: both programs make what they need and are user "
                "mtasts for good, in uid, gid, groups and capabilities; Sendmail reads the map")
 def first_start(lab, setup):
     machine = lab.sender_machine

@@ -37,7 +37,7 @@ def both(stock, ours):
     return {"stock": stock, "mapped": ours + " (rules alone)", "ours": ours}
 
 
-@scenario(**both("hole a: a shared self-signed MX gets the enforce recipient, whichever of the two is named first",
+@scenario(chosen=True, **both("hole a: a shared self-signed MX gets the enforce recipient, whichever of the two is named first",
                  "a closed: a shared self-signed MX gets only the recipient without policy, whichever is named first"))
 def a_first_recipient_only(lab, setup):
     setup.start(lab)
@@ -61,7 +61,7 @@ def a_collateral(lab, setup):
     expect(lab, setup, second, stock={"u@h0.test": "queued"}, ours={"u@h0.test": "delivered"})
 
 
-@scenario(**both("hole b: in a queue run the second message goes to a self-signed MX over the first one's cached connection",
+@scenario(chosen=True, **both("hole b: in a queue run the second message goes to a self-signed MX over the first one's cached connection",
                  "b closed: in a queue run a cached connection carries no policy recipient to a self-signed MX"))
 def b_cached_connection(lab, setup):
     setup.start(lab, mc=[QUEUE_ONLY])
