@@ -69,6 +69,10 @@ class Pki:
             self._made[wanted] = pem
         return self._made[wanted]
 
+    def tlsa(self):
+        """TLSA data for every leaf: end entity, public key, SHA-256 (RFC 6698 section 2.1)."""
+        return "3 1 1 " + self.world.run(["sh", "-c", "openssl pkey -in %s/key -pubout -outform DER | openssl dgst -sha256 -r" % DIRECTORY]).stdout.split()[0]
+
     @staticmethod
     def _san(name):
         return ("IP:" if re.fullmatch(r"[0-9.]+", name) else "DNS:") + name
