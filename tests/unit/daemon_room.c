@@ -158,8 +158,11 @@ room_stop(struct room *r)
 		r->sink->ops->close(r->sink);
 	r->sink = NULL;
 	store_close(&r->store);
-	if (r->base != NULL)
+	if (r->base != NULL) {
+		/* a bufferevent freed with a callback of its own pending is let go of by the loop */
+		event_base_loop(r->base, EVLOOP_NONBLOCK);
 		event_base_free(r->base);
+	}
 	r->base = NULL;
 	config_free(&r->config);
 }
@@ -171,9 +174,12 @@ room_close(struct room *r)
 	remove_dir(r->dir);
 }
 
+/* EVLOOP_ONCE alone goes round once more, without our timer, when the last callback of a pass was
+ * one of libevent's own. */
 static void
-on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg UNUSED)
+on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
+	event_base_loopexit(arg, NULL);
 }
 
 void
@@ -181,7 +187,7 @@ room_turn(struct room *r)
 {
 	struct timeval ms = {.tv_usec = 2000};
 
-	event_base_once(r->base, -1, EV_TIMEOUT, on_turn, NULL, &ms);
+	event_base_once(r->base, -1, EV_TIMEOUT, on_turn, r->base, &ms);
 	event_base_loop(r->base, EVLOOP_ONCE);
 }
 
