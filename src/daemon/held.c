@@ -4,13 +4,13 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "daemon/tree.h"
 #include "util/log.h"
+#include "util/tree.h"
 
 enum { HELD_MAX = 20000 }; /* domains; the next ones wait just as well, but are not listed */
 
 struct node {
-	struct held_domain held; /* first, and its domain first in it: daemon/tree.h */
+	struct held_domain held; /* first, and its domain first in it: util/tree.h */
 	TAILQ_ENTRY(node) link;
 };
 TAILQ_HEAD(node_list, node);

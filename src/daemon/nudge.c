@@ -7,9 +7,9 @@
 #include <sys/queue.h>
 #include <time.h>
 
-#include "daemon/tree.h"
 #include "policy/domain.h"
 #include "util/log.h"
+#include "util/tree.h"
 #include "util/when.h"
 
 enum {
@@ -27,7 +27,7 @@ enum { TRIES = sizeof(delays_s) / sizeof(delays_s[0]) };
 enum { GREETED, HELLO, STARTED, QUITTING }; /* which reply is next in a session */
 
 struct nudged {
-	char domain[DOMAIN_MAX + 1]; /* first: daemon/tree.h */
+	char domain[DOMAIN_MAX + 1]; /* first: util/tree.h */
 	TAILQ_ENTRY(nudged) link;
 	time_t settled; /* clock_s() */
 	size_t tries;

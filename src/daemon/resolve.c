@@ -6,9 +6,9 @@
 #include <sys/queue.h>
 #include <time.h>
 
-#include "daemon/tree.h"
 #include "policy/decide.h"
 #include "util/log.h"
+#include "util/tree.h"
 #include "util/when.h"
 
 enum {
@@ -27,7 +27,7 @@ struct resolve_wait {
 };
 TAILQ_HEAD(wait_list, resolve_wait);
 
-/* One discovery. The domain comes first: daemon/tree.h. */
+/* One discovery. The domain comes first: util/tree.h. */
 struct job {
 	char domain[DOMAIN_MAX + 1];
 	TAILQ_ENTRY(job) link; /* in a queue, until it runs */

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/tree.h"
 #include "util/log.h"
+#include "util/tree.h"
 
 enum {
 	IMPORT_BATCH = 1000, /* entries of one store commit */
@@ -35,7 +35,7 @@ truth_requirement(const struct truth *t, const char *domain, const struct entry 
  * read, and decoded whole, thousands of times.
  */
 struct long_policy {
-	char domain[DOMAIN_MAX + 1]; /* first: daemon/tree.h */
+	char domain[DOMAIN_MAX + 1]; /* first: util/tree.h */
 	SLIST_ENTRY(long_policy) link;
 	struct entry entry;
 };

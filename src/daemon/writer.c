@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "daemon/tree.h"
 #include "daemon/truth.h"
 #include "util/log.h"
+#include "util/tree.h"
 #include "util/when.h"
 
 enum {
@@ -39,7 +39,7 @@ enum write_kind {
 };
 
 struct write {
-	char domain[DOMAIN_MAX + 1]; /* first: daemon/tree.h; empty when the write is about none */
+	char domain[DOMAIN_MAX + 1]; /* first: util/tree.h; empty when the write is about none */
 	TAILQ_ENTRY(write) link;
 	enum write_kind kind;
 	bool once;                   /* stands in a tree of writer.waiting */

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/tree.h"
 #include "util/errmsg.h"
+#include "util/tree.h"
 
 struct node {
 	char domain[32];

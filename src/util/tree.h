@@ -1,10 +1,10 @@
 /*
- * daemon/tree.h: things found by their domain: tsearch(3) behind a name of its own, as <search.h>
- * has a struct entry too. A node is any struct whose first member is `char domain[]`; the caller
- * owns it.
+ * util/tree.h: things found by a name, most often a domain: tsearch(3) behind a name of its own, as
+ * <search.h> has a struct entry too. A node is any struct whose first member is `char domain[]`;
+ * the caller owns it.
  */
-#ifndef DAEMON_TREE_H
-#define DAEMON_TREE_H
+#ifndef UTIL_TREE_H
+#define UTIL_TREE_H
 
 #include <stdbool.h>
 

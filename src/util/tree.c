@@ -1,4 +1,4 @@
-#include "daemon/tree.h"
+#include "util/tree.h"
 
 #include <search.h>
 #include <stdlib.h>
