@@ -18,14 +18,10 @@
 #include "util/cursor.h"
 
 enum {
-	CNAMES_MAX = 8, /* links of one chain */
-
-	/* addresses of one family, so that neither displaces the other */
-	FAMILY_MAX = DNS_ADDRESSES_MAX / 2,
-
 	TICK_MS = 100,     /* how exactly c-ares's time-outs are kept */
 	PATIENCE_MS = 500, /* how long the addresses of one family wait for the other's */
 	CARRIER_QUESTIONS_MAX = 100,
+	AUTHENTIC_DATA = 0x20, /* in byte 3 of a header */
 	QUESTION_MAX = NS_HFIXEDSZ + NS_MAXCDNAME + NS_QFIXEDSZ
 };
 
@@ -38,7 +34,18 @@ struct question {
 	struct carrier *carrier;
 };
 
-/* One call of dns_txt() or dns_addresses(). */
+/* What kinds of lookup differ in. */
+struct kind {
+	size_t answer_size;
+	ns_type type[2]; /* questions; 0: none */
+	bool authentic;  /* ask the resolver whether DNSSEC vouches for it, RFC 6840 section 5.7 */
+	void (*parse)(
+	    const unsigned char *msg, size_t len, const char *name, ns_type type, void *answer);
+	struct errmsg *(*fail)(void *answer); /* and where the reason goes */
+	void (*deliver)(const struct lookup *l);
+};
+
+/* One call of dns_txt(), dns_addresses() and so on. */
 struct lookup {
 	TAILQ_ENTRY(lookup) link; /* in dns->done, or in dns->asked */
 	struct dns *dns;
@@ -47,13 +54,16 @@ struct lookup {
 	unsigned waiting; /* questions without an answer yet */
 	bool done, delivered;
 	struct event *patience; /* NULL: not armed */
-	dns_txt_cb *txt_cb;     /* or address_cb */
-	dns_address_cb *address_cb;
-	void *arg;
+	const struct kind *kind;
 	union {
-		struct dns_txt_answer txt;
-		struct dns_address_answer address;
-	} answer;
+		dns_txt_cb *txt;
+		dns_address_cb *address;
+		dns_mx_cb *mx;
+		dns_tlsa_cb *tlsa;
+		dns_tlsrpt_cb *tlsrpt;
+	} cb;
+	void *arg;
+	void *answer; /* of the kind's size */
 };
 
 /* A socket of c-ares. */
@@ -88,257 +98,6 @@ struct dns {
 	struct lookups asked, done;
 };
 
-/* --- reading an answer --- */
-
-struct reading {
-	ns_msg msg;
-	char owner[NS_MAXDNAME]; /* the end of the CNAME chain */
-	unsigned cnames;
-	bool has_ttl;
-	uint32_t ttl_s;
-};
-
-static void
-reading_ttl(struct reading *r, uint32_t ttl_s)
-{
-	if (ttl_s > INT32_MAX) /* RFC 2181 section 8 */
-		ttl_s = 0;
-	if (!r->has_ttl || ttl_s < r->ttl_s)
-		r->ttl_s = ttl_s;
-	r->has_ttl = true;
-}
-
-/* The next record of this owner (NULL: any) and type from *i on. 1: in rr; 0: none; -1: damaged. */
-static int
-next_rr(struct reading *r, ns_sect section, int *i, const char *owner, ns_type type, ns_rr *rr)
-{
-	for (; *i < ns_msg_count(r->msg, section); ++*i) {
-		if (ns_parserr(&r->msg, section, *i, rr) != 0)
-			return -1;
-		if (ns_rr_type(*rr) == type && ns_rr_class(*rr) == ns_c_in &&
-		    (owner == NULL || domain_equal(ns_rr_name(*rr), owner))) {
-			++*i;
-			return 1;
-		}
-	}
-	return 0;
-}
-
-static const char *
-rcode_name(unsigned rcode)
-{
-	static const char *const names[] = {
-	    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"};
-
-	return rcode < sizeof(names) / sizeof(names[0]) ? names[rcode] : "an unknown error";
-}
-
-/* Is this a whole answer to the question that we asked? */
-static bool
-check_header(struct reading *r, const char *name, ns_type type, struct errmsg *em)
-{
-	int rcode = ns_msg_getflag(r->msg, ns_f_rcode);
-	ns_rr rr;
-
-	if (!ns_msg_getflag(r->msg, ns_f_qr) || ns_msg_getflag(r->msg, ns_f_opcode) != ns_o_query)
-		errmsg_set(em, "%s: malformed DNS answer: not an answer to a query", name);
-	else if (rcode != ns_r_noerror && rcode != ns_r_nxdomain)
-		errmsg_set(em, "%s: the DNS server answered %s", name, rcode_name((unsigned)rcode));
-	else if (ns_msg_getflag(r->msg, ns_f_tc))
-		errmsg_set(em, "%s: the DNS answer came cut short", name);
-	else if (ns_msg_count(r->msg, ns_s_qd) != 1 || ns_parserr(&r->msg, ns_s_qd, 0, &rr) != 0 ||
-		 ns_rr_type(rr) != type || ns_rr_class(rr) != ns_c_in ||
-		 !domain_equal(ns_rr_name(rr), name))
-		errmsg_set(em, "%s: malformed DNS answer: to another question", name);
-	else
-		return true;
-	return false;
-}
-
-/* Goes from r->owner to the end of its CNAME chain, in whatever order the records are. */
-static bool
-follow_cnames(struct reading *r, const char *name, struct errmsg *em)
-{
-	ns_rr rr;
-	int i = 0, found;
-
-	while ((found = next_rr(r, ns_s_an, &i, r->owner, ns_t_cname, &rr)) == 1) {
-		if (r->cnames++ == CNAMES_MAX) {
-			errmsg_set(em, "%s: more than %d CNAMEs in a chain", name, CNAMES_MAX);
-			return false;
-		}
-		if (ns_name_uncompress(ns_msg_base(r->msg), ns_msg_end(r->msg), ns_rr_rdata(rr),
-			r->owner, sizeof(r->owner)) != ns_rr_rdlen(rr))
-			found = -1;
-		if (found < 0)
-			break;
-		reading_ttl(r, ns_rr_ttl(rr));
-		i = 0;
-	}
-	if (found < 0)
-		errmsg_set(em, "%s: malformed DNS answer: a damaged record", name);
-	return found == 0;
-}
-
-/* False with a reason: the bytes decide nothing (TXT_TEMPFAIL). */
-static bool
-reading_begin(struct reading *r, const unsigned char *msg, size_t len, const char *name,
-    ns_type type, struct errmsg *em)
-{
-	memset(r, 0, sizeof(*r));
-	snprintf(r->owner, sizeof(r->owner), "%s", name);
-	if (len > NS_MAXMSG || ns_initparse(msg, (int)len, &r->msg) != 0) {
-		errmsg_set(em, "%s: malformed DNS answer", name);
-		return false;
-	}
-	return check_header(r, name, type, em) && follow_cnames(r, name, em);
-}
-
-/*
- * The negative TTL, RFC 2308 section 5: the lesser of the SOA's own TTL and its MINIMUM field.
- * False: no SOA, or a damaged one.
- */
-static bool
-reading_soa(struct reading *r)
-{
-	const unsigned char *p, *end;
-	int i = 0;
-	ns_rr rr;
-
-	if (next_rr(r, ns_s_ns, &i, NULL, ns_t_soa, &rr) != 1)
-		return false;
-	p = ns_rr_rdata(rr);
-	end = p + ns_rr_rdlen(rr);
-	if (ns_name_skip(&p, end) != 0 || ns_name_skip(&p, end) != 0 || end - p != 5 * NS_INT32SZ)
-		return false;
-	reading_ttl(r, ns_rr_ttl(rr));
-	reading_ttl(r, (uint32_t)ns_get32(p + 4 * NS_INT32SZ));
-	return true;
-}
-
-/*
- * No record of the type was found: does the server say that there is none? A referral, or a CNAME
- * that an authoritative server did not follow, says nothing. Caches may leave out the SOA (RFC 2308
- * section 5), so a recursive server is believed without.
- */
-static bool
-reading_negative(struct reading *r, const char *name, const char *type, struct errmsg *em)
-{
-	bool nxdomain = ns_msg_getflag(r->msg, ns_f_rcode) == ns_r_nxdomain;
-	bool soa = reading_soa(r);
-
-	if (soa || nxdomain || ns_msg_getflag(r->msg, ns_f_ra) ||
-	    (ns_msg_getflag(r->msg, ns_f_aa) && r->cnames == 0)) {
-		errmsg_set(em, nxdomain ? "%s: no such name in DNS" : "%s: no %s record in DNS",
-		    name, type);
-		if (!soa)
-			r->ttl_s = 0;
-		return true;
-	}
-	errmsg_set(em, "%s: the DNS server does not resolve: want a recursive one", name);
-	return false;
-}
-
-/* Appends the strings of one TXT record to *to; false when their lengths do not add up. */
-static bool
-join_strings(const ns_rr *rr, unsigned char **to)
-{
-	const unsigned char *p = ns_rr_rdata(*rr), *end = p + ns_rr_rdlen(*rr);
-
-	if (p == end) /* RFC 1035 section 3.3.14: one or more */
-		return false;
-	while (p < end) {
-		size_t n = *p++;
-
-		if (n > (size_t)(end - p))
-			return false;
-		memcpy(*to, p, n);
-		*to += n;
-		p += n;
-	}
-	return true;
-}
-
-/* Fills records with views into bytes, which is as large as the message. -1: malformed. */
-static int
-read_txt(struct reading *r, struct cursor *records, unsigned char *bytes)
-{
-	int i = 0, n = 0, found;
-	ns_rr rr;
-
-	while ((found = next_rr(r, ns_s_an, &i, r->owner, ns_t_txt, &rr)) == 1) {
-		records[n].p = bytes;
-		if (!join_strings(&rr, &bytes))
-			return -1;
-		records[n++].end = bytes;
-		reading_ttl(r, ns_rr_ttl(rr));
-	}
-	return found < 0 ? -1 : n;
-}
-
-static enum txt_result
-judge_txt(struct reading *r, const char *name, struct dns_txt_answer *out)
-{
-	size_t count = ns_msg_count(r->msg, ns_s_an);
-	struct cursor *records = calloc(count + 1, sizeof(*records));
-	unsigned char *bytes = malloc((size_t)(ns_msg_end(r->msg) - ns_msg_base(r->msg)));
-	enum txt_result result = TXT_TEMPFAIL;
-	int n;
-
-	if (records == NULL || bytes == NULL)
-		errmsg_set(&out->why, "%s: out of memory", name);
-	else if ((n = read_txt(r, records, bytes)) < 0)
-		errmsg_set(&out->why, "%s: malformed DNS answer: a damaged TXT record", name);
-	else if (n > 0)
-		result = txt_select(records, (size_t)n, out->id, &out->why);
-	else if (reading_negative(r, name, "TXT", &out->why))
-		result = TXT_ABSENT;
-	free(records);
-	free(bytes);
-	return result;
-}
-
-void
-dns_parse_txt(const unsigned char *msg, size_t len, const char *name, struct dns_txt_answer *out)
-{
-	struct reading r;
-
-	memset(out, 0, sizeof(*out));
-	out->result = TXT_TEMPFAIL;
-	if (!reading_begin(&r, msg, len, name, ns_t_txt, &out->why))
-		return;
-	out->result = judge_txt(&r, name, out);
-	if (out->result != TXT_TEMPFAIL)
-		out->ttl_s = r.ttl_s;
-}
-
-void
-dns_parse_addresses(const unsigned char *msg, size_t len, const char *name, bool ipv6,
-    struct dns_address_answer *out)
-{
-	ns_type type = ipv6 ? ns_t_aaaa : ns_t_a;
-	int i = 0, n = 0, found = 0;
-	struct reading r;
-	ns_rr rr;
-
-	if (!reading_begin(&r, msg, len, name, type, &out->why))
-		return;
-	while (n < FAMILY_MAX && out->n < DNS_ADDRESSES_MAX &&
-	       (found = next_rr(&r, ns_s_an, &i, r.owner, type, &rr)) == 1) {
-		if (ns_rr_rdlen(rr) != (ipv6 ? NS_IN6ADDRSZ : NS_INADDRSZ)) {
-			found = -1;
-			break;
-		}
-		inet_ntop(ipv6 ? AF_INET6 : AF_INET, ns_rr_rdata(rr), out->text[out->n++],
-		    sizeof(out->text[0]));
-		n++;
-	}
-	if (found < 0)
-		errmsg_set(&out->why, "%s: malformed DNS answer: a damaged address record", name);
-	else if (n == 0)
-		(void)reading_negative(&r, name, "address", &out->why);
-}
-
 /* --- asking --- */
 
 static void
@@ -346,8 +105,11 @@ lookup_free(struct lookup *l)
 {
 	if (l->patience != NULL)
 		event_free(l->patience);
+	free(l->answer);
 	free(l);
 }
+
+static const struct kind address_kind;
 
 /* The answer is whole: the callback runs from the loop. */
 static void
@@ -389,7 +151,7 @@ lookup_step(struct lookup *l)
 			lookup_free(l);
 	} else if (l->waiting == 0)
 		lookup_done(l);
-	else if (l->answer.address.n > 0)
+	else if (l->kind == &address_kind && ((struct dns_address_answer *)l->answer)->n > 0)
 		lookup_hurry(l);
 }
 
@@ -398,12 +160,7 @@ question_failed(struct question *q, const char *why)
 {
 	struct lookup *l = q->lookup;
 
-	if (l->txt_cb != NULL) {
-		l->answer.txt.result = TXT_TEMPFAIL;
-		errmsg_set(&l->answer.txt.why, "%s: %s", l->name, why);
-	} else {
-		errmsg_set(&l->answer.address.why, "%s: %s", l->name, why);
-	}
+	errmsg_set(l->kind->fail(l->answer), "%s: %s", l->name, why);
 	lookup_step(l);
 }
 
@@ -412,10 +169,7 @@ question_answered(struct question *q, const unsigned char *msg, size_t len)
 {
 	struct lookup *l = q->lookup;
 
-	if (l->txt_cb != NULL)
-		dns_parse_txt(msg, len, l->name, &l->answer.txt);
-	else
-		dns_parse_addresses(msg, len, l->name, q->type == ns_t_aaaa, &l->answer.address);
+	l->kind->parse(msg, len, l->name, q->type, l->answer);
 	lookup_step(l);
 }
 
@@ -492,6 +246,8 @@ question_ask(struct question *q)
 		return;
 	}
 	randomize_id(msg);
+	if (q->lookup->kind->authentic)
+		msg[3] |= AUTHENTIC_DATA;
 	if (!event_pending(dns->tick, EV_TIMEOUT, NULL))
 		event_add(dns->tick, &tick);
 	q->carrier = carrier_for(dns);
@@ -499,13 +255,17 @@ question_ask(struct question *q)
 }
 
 static struct lookup *
-lookup_new(struct dns *dns, const char *prefix, const char *name, void *arg)
+lookup_new(
+    struct dns *dns, const struct kind *kind, const char *prefix, const char *name, void *arg)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 
-	if (l == NULL)
+	if (l == NULL || (l->answer = calloc(1, kind->answer_size)) == NULL) {
+		free(l);
 		return NULL;
+	}
 	l->dns = dns;
+	l->kind = kind;
 	l->arg = arg;
 	snprintf(l->name, sizeof(l->name), "%s%s", prefix, name);
 	TAILQ_INSERT_TAIL(&dns->asked, l, link);
@@ -513,38 +273,228 @@ lookup_new(struct dns *dns, const char *prefix, const char *name, void *arg)
 }
 
 static void
-lookup_ask(struct lookup *l, const ns_type *types, unsigned n)
+lookup_ask(struct lookup *l)
 {
+	unsigned n = l->kind->type[1] != 0 ? 2 : 1;
+
 	l->waiting = n; /* before the first question, which may fail at once */
 	for (unsigned i = 0; i < n; i++)
-		l->question[i] = (struct question){.lookup = l, .type = types[i]};
+		l->question[i] = (struct question){.lookup = l, .type = l->kind->type[i]};
 	for (unsigned i = 0; i < n; i++)
 		question_ask(&l->question[i]);
 }
 
+/* --- the kinds --- */
+
+static void
+txt_parse(const unsigned char *msg, size_t len, const char *name, ns_type type UNUSED, void *answer)
+{
+	dns_parse_txt(msg, len, name, answer);
+}
+
+static struct errmsg *
+txt_fail(void *answer)
+{
+	struct dns_txt_answer *out = answer;
+
+	out->result = TXT_TEMPFAIL;
+	return &out->why;
+}
+
+static void
+txt_deliver(const struct lookup *l)
+{
+	l->cb.txt(l->answer, l->arg);
+}
+
+static const struct kind txt_kind = {
+    .answer_size = sizeof(struct dns_txt_answer),
+    .type = {ns_t_txt},
+    .parse = txt_parse,
+    .fail = txt_fail,
+    .deliver = txt_deliver,
+};
+
 bool
 dns_txt(struct dns *dns, const char *domain, dns_txt_cb *cb, void *arg)
 {
-	static const ns_type types[] = {ns_t_txt};
-	struct lookup *l = lookup_new(dns, "_mta-sts.", domain, arg);
+	struct lookup *l = lookup_new(dns, &txt_kind, "_mta-sts.", domain, arg);
 
 	if (l == NULL)
 		return false;
-	l->txt_cb = cb;
-	lookup_ask(l, types, 1);
+	l->cb.txt = cb;
+	lookup_ask(l);
 	return true;
 }
+
+static void
+address_parse(const unsigned char *msg, size_t len, const char *name, ns_type type, void *answer)
+{
+	dns_parse_addresses(msg, len, name, type == ns_t_aaaa, answer);
+}
+
+static struct errmsg *
+address_fail(void *answer)
+{
+	struct dns_address_answer *out = answer;
+
+	return &out->why;
+}
+
+static void
+address_deliver(const struct lookup *l)
+{
+	struct dns_address_answer *out = l->answer;
+
+	if (out->n > 0)
+		out->why.text[0] = '\0';
+	l->cb.address(out, l->arg);
+}
+
+static const struct kind address_kind = {
+    .answer_size = sizeof(struct dns_address_answer),
+    .type = {ns_t_aaaa, ns_t_a},
+    .parse = address_parse,
+    .fail = address_fail,
+    .deliver = address_deliver,
+};
 
 bool
 dns_addresses(struct dns *dns, const char *host, dns_address_cb *cb, void *arg)
 {
-	static const ns_type types[] = {ns_t_aaaa, ns_t_a};
-	struct lookup *l = lookup_new(dns, "", host, arg);
+	struct lookup *l = lookup_new(dns, &address_kind, "", host, arg);
 
 	if (l == NULL)
 		return false;
-	l->address_cb = cb;
-	lookup_ask(l, types, 2);
+	l->cb.address = cb;
+	lookup_ask(l);
+	return true;
+}
+
+static void
+mx_parse(const unsigned char *msg, size_t len, const char *name, ns_type type UNUSED, void *answer)
+{
+	dns_parse_mx(msg, len, name, answer);
+}
+
+static struct errmsg *
+mx_fail(void *answer)
+{
+	struct dns_mx_answer *out = answer;
+
+	out->result = DNS_MX_TEMPFAIL;
+	return &out->why;
+}
+
+static void
+mx_deliver(const struct lookup *l)
+{
+	l->cb.mx(l->answer, l->arg);
+}
+
+static const struct kind mx_kind = {
+    .answer_size = sizeof(struct dns_mx_answer),
+    .type = {ns_t_mx},
+    .authentic = true,
+    .parse = mx_parse,
+    .fail = mx_fail,
+    .deliver = mx_deliver,
+};
+
+bool
+dns_mx(struct dns *dns, const char *domain, dns_mx_cb *cb, void *arg)
+{
+	struct lookup *l = lookup_new(dns, &mx_kind, "", domain, arg);
+
+	if (l == NULL)
+		return false;
+	l->cb.mx = cb;
+	lookup_ask(l);
+	return true;
+}
+
+static void
+tlsa_parse(
+    const unsigned char *msg, size_t len, const char *name, ns_type type UNUSED, void *answer)
+{
+	dns_parse_tlsa(msg, len, name, answer);
+}
+
+static struct errmsg *
+tlsa_fail(void *answer)
+{
+	struct dns_tlsa_answer *out = answer;
+
+	out->result = DNS_TLSA_TEMPFAIL;
+	return &out->why;
+}
+
+static void
+tlsa_deliver(const struct lookup *l)
+{
+	l->cb.tlsa(l->answer, l->arg);
+}
+
+static const struct kind tlsa_kind = {
+    .answer_size = sizeof(struct dns_tlsa_answer),
+    .type = {ns_t_tlsa},
+    .authentic = true,
+    .parse = tlsa_parse,
+    .fail = tlsa_fail,
+    .deliver = tlsa_deliver,
+};
+
+bool
+dns_tlsa(struct dns *dns, const char *host, dns_tlsa_cb *cb, void *arg)
+{
+	struct lookup *l = lookup_new(dns, &tlsa_kind, "_25._tcp.", host, arg);
+
+	if (l == NULL)
+		return false;
+	l->cb.tlsa = cb;
+	lookup_ask(l);
+	return true;
+}
+
+static void
+tlsrpt_parse(
+    const unsigned char *msg, size_t len, const char *name, ns_type type UNUSED, void *answer)
+{
+	dns_parse_tlsrpt(msg, len, name, answer);
+}
+
+static struct errmsg *
+tlsrpt_fail(void *answer)
+{
+	struct dns_tlsrpt_answer *out = answer;
+
+	out->result = TXT_TEMPFAIL;
+	return &out->why;
+}
+
+static void
+tlsrpt_deliver(const struct lookup *l)
+{
+	l->cb.tlsrpt(l->answer, l->arg);
+}
+
+static const struct kind tlsrpt_kind = {
+    .answer_size = sizeof(struct dns_tlsrpt_answer),
+    .type = {ns_t_txt},
+    .parse = tlsrpt_parse,
+    .fail = tlsrpt_fail,
+    .deliver = tlsrpt_deliver,
+};
+
+bool
+dns_tlsrpt(struct dns *dns, const char *domain, dns_tlsrpt_cb *cb, void *arg)
+{
+	struct lookup *l = lookup_new(dns, &tlsrpt_kind, "_smtp._tls.", domain, arg);
+
+	if (l == NULL)
+		return false;
+	l->cb.tlsrpt = cb;
+	lookup_ask(l);
 	return true;
 }
 
@@ -554,13 +504,7 @@ static void
 lookup_deliver(struct lookup *l)
 {
 	l->delivered = true;
-	if (l->txt_cb != NULL)
-		l->txt_cb(&l->answer.txt, l->arg);
-	else {
-		if (l->answer.address.n > 0)
-			l->answer.address.why.text[0] = '\0';
-		l->address_cb(&l->answer.address, l->arg);
-	}
+	l->kind->deliver(l);
 	if (l->waiting == 0)
 		lookup_free(l);
 }

@@ -67,6 +67,11 @@ write_dns_zone() {
 	cname CNAME both
 	text TXT "no address"
 	_mta-sts.long TXT "v=STSv1; id=long;"
+	mail MX 20 mx2.mail
+	mail MX 10 MX1.mail
+	_25._tcp.mx1.mail TLSA 3 1 1 8cb0fc6c527506a053f4f14c8464bebbd6dede2738d11468dd953d7d6a3021f1
+	_smtp._tls.mail TXT "v=TLSRPTv1; rua=mailto:tls@mail.test"
+	nullmx MX 0 .
 	END
 	i=1
 	while [ $i -le 12 ]; do

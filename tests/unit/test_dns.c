@@ -16,113 +16,11 @@
 
 #include <cmocka.h>
 
+#include "dns_message.h"
 #include "loop.h"
 #include "servers.h"
 
 /* --- messages by hand, for dns_parse_txt() and dns_parse_addresses() --- */
-
-enum { QR = 0x8000, OP_STATUS = 0x1000, AA = 0x0400, TC = 0x0200, RD = 0x0100, RA = 0x0080 };
-
-struct message {
-	unsigned char bytes[4096];
-	size_t len;
-};
-
-static void
-put(struct message *m, const void *bytes, size_t len)
-{
-	assert_true(len <= sizeof(m->bytes) - m->len);
-	memcpy(m->bytes + m->len, bytes, len);
-	m->len += len;
-}
-
-static void
-put16(struct message *m, unsigned v)
-{
-	put(m, (unsigned char[]){(unsigned char)(v >> 8), (unsigned char)v}, 2);
-}
-
-static void
-put32(struct message *m, uint32_t v)
-{
-	put16(m, v >> 16);
-	put16(m, v & 0xffff);
-}
-
-static void
-put_name(struct message *m, const char *name)
-{
-	while (*name != '\0') {
-		size_t n = strcspn(name, ".");
-
-		put(m, (unsigned char[]){(unsigned char)n}, 1);
-		put(m, name, n);
-		name += n + (name[n] == '.');
-	}
-	put(m, "", 1);
-}
-
-static struct message
-message(unsigned flags, const char *name, unsigned type)
-{
-	struct message m = {.len = 0};
-
-	put16(&m, 4711);
-	put16(&m, flags);
-	put16(&m, 1);
-	for (int i = 0; i < 3; i++)
-		put16(&m, 0);
-	put_name(&m, name);
-	put16(&m, type);
-	put16(&m, ns_c_in);
-	return m;
-}
-
-/* section: 1 answer, 2 authority */
-static void
-put_rr(struct message *m, int section, const char *name, unsigned type, uint32_t ttl_s,
-    const void *rdata, size_t len)
-{
-	m->bytes[4 + 2 * section + 1]++;
-	put_name(m, name);
-	put16(m, type);
-	put16(m, ns_c_in);
-	put32(m, ttl_s);
-	put16(m, (unsigned)len);
-	put(m, rdata, len);
-}
-
-static void
-put_txt(struct message *m, const char *name, uint32_t ttl_s, const char *text)
-{
-	struct message rdata = {.len = 0};
-
-	put(&rdata, (unsigned char[]){(unsigned char)strlen(text)}, 1);
-	put(&rdata, text, strlen(text));
-	put_rr(m, 1, name, ns_t_txt, ttl_s, rdata.bytes, rdata.len);
-}
-
-static void
-put_cname(struct message *m, const char *name, uint32_t ttl_s, const char *to)
-{
-	struct message rdata = {.len = 0};
-
-	put_name(&rdata, to);
-	put_rr(m, 1, name, ns_t_cname, ttl_s, rdata.bytes, rdata.len);
-}
-
-static void
-put_soa(struct message *m, uint32_t ttl_s, uint32_t minimum_s)
-{
-	struct message rdata = {.len = 0};
-
-	put_name(&rdata, "ns.test");
-	put_name(&rdata, "root.test");
-	for (int i = 0; i < 4; i++)
-		put32(&rdata, 1);
-	put32(&rdata, minimum_s);
-	put_rr(m, 2, "test", ns_t_soa, ttl_s, rdata.bytes, rdata.len);
-}
 
 static struct dns_txt_answer
 parse(const struct message *m)
@@ -139,13 +37,6 @@ parse(const struct message *m)
 }
 
 static void
-assert_text(const struct errmsg *em, const char *part)
-{
-	if (strstr(em->text, part) == NULL)
-		fail_msg("\"%s\" does not say \"%s\"", em->text, part);
-}
-
-static void
 a_chain_of_cnames_is_followed_in_any_order_of_records(void **state UNUSED)
 {
 	struct message m = message(QR | RD | RA, "_mta-sts.a.test", ns_t_txt);
@@ -158,6 +49,7 @@ a_chain_of_cnames_is_followed_in_any_order_of_records(void **state UNUSED)
 	assert_int_equal(out.result, TXT_RECORD);
 	assert_string_equal(out.id, "1");
 	assert_int_equal(out.ttl_s, 50);
+	assert_string_equal(out.alias, "c.TEST");
 }
 
 static void
@@ -594,6 +486,70 @@ a_server_is_asked_for_the_policy_id(void **state UNUSED)
 }
 
 static void
+hear_mx(const struct dns_mx_answer *answer, void *arg)
+{
+	*(struct dns_mx_answer *)arg = *answer;
+	event_base_loopbreak(lab.base);
+}
+
+static void
+hear_tlsa(const struct dns_tlsa_answer *answer, void *arg)
+{
+	*(struct dns_tlsa_answer *)arg = *answer;
+	event_base_loopbreak(lab.base);
+}
+
+static void
+hear_tlsrpt(const struct dns_tlsrpt_answer *answer, void *arg)
+{
+	*(struct dns_tlsrpt_answer *)arg = *answer;
+	event_base_loopbreak(lab.base);
+}
+
+static void
+a_server_is_asked_for_mx_hosts_tlsa_and_where_reports_go(void **state UNUSED)
+{
+	static const struct {
+		const char *domain;
+		enum dns_mx_result result;
+		const char *first;
+	} t[] = {
+	    {"mail.test", DNS_MX_FOUND, "mx1.mail.test"},
+	    {"nullmx.test", DNS_MX_NULL, ""},
+	    {"both.test", DNS_MX_IMPLICIT, ""},
+	    {"nothing.test", DNS_MX_NO_DOMAIN, ""},
+	    {"x.broken", DNS_MX_TEMPFAIL, ""},
+	};
+	char at[32];
+	const char *servers[] = {at_port(at, lab.port)};
+	struct dns_tlsrpt_answer tlsrpt;
+	struct dns_tlsa_answer tlsa;
+	struct dns *dns;
+
+	skip_without_server();
+	dns = ask_at(servers, 1, 2000, 2);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct dns_mx_answer mx = {.n = 99};
+
+		assert_true(dns_mx(dns, t[i].domain, hear_mx, &mx));
+		event_base_dispatch(lab.base);
+		if (mx.result != t[i].result || strcmp(mx.mx[0].host, t[i].first) != 0)
+			fail_msg(
+			    "%s: %d, %s: %s", t[i].domain, mx.result, mx.mx[0].host, mx.why.text);
+		assert_true(mx.result == DNS_MX_FOUND || mx.why.text[0] != '\0');
+	}
+	assert_true(dns_tlsa(dns, "mx1.mail.test", hear_tlsa, &tlsa));
+	event_base_dispatch(lab.base);
+	assert_int_equal(tlsa.result, DNS_TLSA_FOUND);
+	assert_int_equal(tlsa.tlsa[0].usage, 3);
+	assert_true(dns_tlsrpt(dns, "mail.test", hear_tlsrpt, &tlsrpt));
+	event_base_dispatch(lab.base);
+	assert_int_equal(tlsrpt.result, TXT_RECORD);
+	assert_string_equal(tlsrpt.rua, "mailto:tls@mail.test");
+	dns_free(&dns);
+}
+
+static void
 a_refusal_is_told(void **state UNUSED)
 {
 	char at[32];
@@ -965,6 +921,8 @@ main(void)
 	    cmocka_unit_test(a_message_cut_anywhere_is_no_answer),
 	    cmocka_unit_test(an_address_of_the_wrong_length_is_malformed),
 	    cmocka_unit_test_setup(a_server_is_asked_for_the_policy_id, need_server),
+	    cmocka_unit_test_setup(
+		a_server_is_asked_for_mx_hosts_tlsa_and_where_reports_go, need_server),
 	    cmocka_unit_test_setup(a_refusal_is_told, need_server),
 	    cmocka_unit_test_setup(a_truncated_answer_is_fetched_by_tcp, need_server),
 	    cmocka_unit_test_setup(
