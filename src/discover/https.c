@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <event2/util.h>
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "discover/trust.h"
 #include "policy/domain.h"
 #include "util/ascii.h"
 #include "util/cursor.h"
@@ -51,8 +51,9 @@ struct fetch {
 	char curl_text[CURL_ERROR_SIZE];
 	enum fetch_error error; /* why we broke off */
 	size_t headers_len;
-	bool framed;      /* a length or chunks tell where the body ends */
-	SSL_CTX *context; /* of its one connection; its app data: a close_notify came */
+	bool framed;       /* a length or chunks tell where the body ends */
+	SSL_CTX *context;  /* of its one connection; its app data: a close_notify came */
+	X509 *certificate; /* that the host showed last */
 	char location[FOREIGN_SHOWN + 1]; /* of a redirect, for people; empty: none */
 	unsigned char *body;
 	size_t body_len, body_size;
@@ -104,14 +105,17 @@ fetch_free(struct fetch *f)
 	fetch_drop_curl(f);
 	if (f->deadline != NULL)
 		event_free(f->deadline);
+	X509_free(f->certificate); /* NULL-safe */
 	free(f->body);
 	free(f);
 }
 
 /* Tells the caller, once, and ends the fetch; an open address lookup keeps its memory. */
 static void
-fetch_finish(struct fetch *f, const struct https_answer *answer)
+fetch_finish(struct fetch *f, struct https_answer *answer)
 {
+	answer->addresses = &f->found;
+	answer->certificate = f->certificate;
 	LIST_REMOVE(f, link);
 	fetch_drop_curl(f);
 	f->https = NULL;
@@ -369,10 +373,13 @@ fetch_judge(struct fetch *f, CURLcode rc)
 	}
 	if (rc == CURLE_OK && f->error == FETCH_FINE && is_cut(f))
 		f->error = FETCH_CUT;
-	if (rc != CURLE_OK || f->error != FETCH_FINE)
+	if (rc != CURLE_OK || f->error != FETCH_FINE) {
 		answer.type = explain(f, rc, &answer.why);
-	else if ((answer.policy = policy_parse(cursor_of(f->body, f->body_len), NULL, &em)) ==
-		 NULL) {
+		fetch_finish(f, &answer);
+		return;
+	}
+	answer.body = cursor_of(f->body, f->body_len);
+	if ((answer.policy = policy_parse(answer.body, NULL, &em)) == NULL) {
 		answer.type = STS_POLICY_INVALID;
 		errmsg_set(&answer.why, "%s: %s", f->host, em.text);
 	}
@@ -397,6 +404,18 @@ on_tls_info(const SSL *ssl, int where, int alert)
 		SSL_CTX_set_app_data(context, context);
 }
 
+/* Keeps the certificate, whatever comes of it: a failed handshake leaves none behind. */
+static int
+on_verify(X509_STORE_CTX *verification, void *arg)
+{
+	struct fetch *f = arg;
+
+	X509_free(f->certificate); /* of an address tried before */
+	f->certificate = X509_STORE_CTX_get0_cert(verification);
+	X509_up_ref(f->certificate);
+	return X509_verify_cert(verification);
+}
+
 /*
  * libcurl falls back to the CN of a certificate without subjectAltName; RFC 8461 section 3.3 wants
  * a DNS-ID. So OpenSSL checks the name too, in the handshake and without that fallback; a wildcard
@@ -413,6 +432,7 @@ on_tls_context(CURL *easy UNUSED, void *context, void *arg)
 	SSL_CTX_up_ref(context);
 	SSL_CTX_set_info_callback(context, on_tls_info);
 	SSL_CTX_set1_cert_store(context, f->https->trusted);
+	SSL_CTX_set_cert_verify_callback(context, on_verify, f);
 	X509_VERIFY_PARAM_set_hostflags(
 	    param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	if (X509_VERIFY_PARAM_set1_host(param, f->host, 0) != 1)
@@ -680,31 +700,6 @@ on_socket_wanted(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void 
 
 /* --- opening and closing --- */
 
-static const char *
-openssl_reason(void)
-{
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-	return reason != NULL ? reason : "unknown reason";
-}
-
-/* What is configured counts alone; else the bundle that libcurl was built to use. */
-static bool
-load_trusted(X509_STORE *store, const char *ca_file, struct errmsg *em)
-{
-	const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
-	const char *file = ca_file != NULL  ? ca_file
-			   : bundle != NULL ? bundle
-					    : X509_get_default_cert_file();
-
-	ERR_clear_error();
-	if (X509_STORE_load_locations(store, file, NULL) == 1)
-		return true;
-	errmsg_set(em, "CA file %s: no certificate read: %s%s", file, openssl_reason(),
-	    ca_file != NULL ? "" : "; apt-get install ca-certificates");
-	return false;
-}
-
 /* Our rules for certificates are OpenSSL's: no other library would ask on_tls_context(). */
 static bool
 check_library(struct errmsg *em)
@@ -751,8 +746,7 @@ https_new(
 	if (config->user_agent != NULL)
 		ok = (https->user_agent = strdup(config->user_agent)) != NULL;
 	ok = ok && check_library(em) && open_multi(https) &&
-	     (https->trusted = X509_STORE_new()) != NULL &&
-	     load_trusted(https->trusted, config->ca_file, em);
+	     (https->trusted = trust_load(config->ca_file, em)) != NULL;
 	if (!ok)
 		https_free(&https);
 	return https;

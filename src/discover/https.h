@@ -11,6 +11,7 @@
 #include "discover/dns.h"
 #include "policy/entry.h"
 #include "policy/policy.h"
+#include "util/cursor.h"
 #include "util/errmsg.h"
 
 struct https; /* opaque: only https.c includes curl.h */
@@ -25,6 +26,11 @@ struct https_answer {
 	struct policy *policy; /* borrowed for the callback; NULL: failed */
 	enum sts_type type;    /* when failed: fetch-error, invalid or webpki-invalid */
 	struct errmsg why;     /* a sentence for people */
+
+	/* borrowed as well; what there is of them, also when failed */
+	const struct dns_address_answer *addresses; /* n is 0 before the lookup's end */
+	struct x509_st *certificate;                /* X509 of OpenSSL; NULL: none was shown */
+	struct cursor body;                         /* of an answer with a whole body */
 };
 
 typedef void https_cb(const struct https_answer *answer, void *arg);
