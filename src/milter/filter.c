@@ -13,7 +13,9 @@
 
 #include "milter/message.h"
 #include "milter/outbound.h"
+#include "milter/quarantine.h"
 #include "milter/spare.h"
+#include "site/reason.h"
 #include "site/sock.h"
 #include "util/log.h"
 #include "util/when.h"
@@ -167,6 +169,36 @@ refuse(SMFICTX *ctx, const struct message *m)
 	return SMFIS_TEMPFAIL;
 }
 
+/*
+ * Keeps the whole message in the MTA's queue, where only mtasts-release lets it go. When that does
+ * not answer, or somebody else's quarantine would be covered by ours, it stays out.
+ */
+static void
+quarantine(SMFICTX *ctx, const struct message *m)
+{
+	const char *domains[REASON_DOMAINS_MAX], *other = macro(ctx, "{quarantine}");
+	size_t n = message_unsettled(m, domains, REASON_DOMAINS_MAX);
+	char reason[REASON_MAX];
+	const char *why = NULL;
+
+	if (n == 0)
+		return;
+	reason_print(domains, n, reason);
+	if (other != NULL && other[0] != '\0')
+		why = "in another quarantine";
+	else if (!quarantine_possible(message_qid(m)))
+		why = "mtasts-release does not answer";
+	else if (smfi_quarantine(ctx, reason) != MI_SUCCESS)
+		why = "the MTA does not let us";
+	if (why != NULL) {
+		log_line(LOG_WARNING, "qid=%s hold=queue instead=quarantine why=\"%s\"",
+		    message_qid(m), why);
+		return;
+	}
+	quarantine_add(message_qid(m), domains, n);
+	log_line(LOG_INFO, "qid=%s hold=quarantine reason=\"%s\"", message_qid(m), reason);
+}
+
 static sfsistat
 on_end(SMFICTX *ctx)
 {
@@ -183,6 +215,8 @@ on_end(SMFICTX *ctx)
 			answer = refuse(ctx, m);
 		if (cf->milter_header != NULL && answer == SMFIS_CONTINUE)
 			write_tag(ctx, m);
+		if (cf->milter_hold == HOLD_QUARANTINE)
+			quarantine(ctx, m);
 		atomic_fetch_sub(&ending, 1);
 	}
 	drop(ctx);
@@ -218,12 +252,16 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 	unsigned long skip = SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOBODY | SMFIP_NOEOH |
 			     SMFIP_NODATA | SMFIP_NOUNKNOWN | (tags ? 0 : SMFIP_NOHDRS);
 
-	*our_actions = tags ? actions & (SMFIF_ADDHDRS | SMFIF_CHGHDRS) : 0;
+	*our_actions = actions & ((tags ? SMFIF_ADDHDRS | SMFIF_CHGHDRS : 0) |
+				     (cf->milter_hold == HOLD_QUARANTINE ? SMFIF_QUARANTINE : 0));
 	if ((actions & SMFIF_SETSYMLIST) != 0) {
 		*our_actions |= SMFIF_SETSYMLIST;
 		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char[]){"i"});
 		smfi_setsymlist(
 		    ctx, SMFIM_ENVRCPT, (char[]){"{rcpt_mailer} {rcpt_host} {rcpt_addr}"});
+		/* Sendmail heeds a list for EOM only where there is one for EOH. */
+		smfi_setsymlist(ctx, SMFIM_EOH, (char[]){"{quarantine}"});
+		smfi_setsymlist(ctx, SMFIM_EOM, (char[]){"{quarantine}"});
 	}
 	*our_steps = (steps & skip) | SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR;
 	*our_f2 = *our_f3 = 0;
@@ -233,7 +271,7 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 static const struct smfiDesc callbacks = {
     .xxfi_name = (char[]){"mtasts-milter"},
     .xxfi_version = SMFI_VERSION,
-    .xxfi_flags = SMFIF_ADDHDRS | SMFIF_CHGHDRS,
+    .xxfi_flags = SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_QUARANTINE,
     .xxfi_negotiate = on_negotiate,
     .xxfi_envfrom = on_mail,
     .xxfi_envrcpt = on_rcpt,

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "milter/filter.h"
+#include "milter/quarantine.h"
 #include "site/config.h"
 #include "site/notify.h"
 #include "site/privs.h"
@@ -78,6 +79,8 @@ serve(const struct config *config)
 		code = EX_NOPERM;
 	else if (!filter_open(config, &em))
 		code = EX_UNAVAILABLE;
+	else if (config->milter_hold == HOLD_QUARANTINE && !quarantine_start(config, &em))
+		code = EX_OSERR;
 	if (code != EX_OK) {
 		log_line(LOG_ERR, "%s", em.text);
 		return code;

@@ -127,10 +127,30 @@ check_enforcement(cfg_t *cfg, cfg_opt_t *opt)
 	return check_word(cfg, opt, "on", "observe");
 }
 
+static bool
+hold_of(const char *word, enum config_hold *hold)
+{
+	static const char *const words[] = {
+	    [HOLD_QUEUE] = "queue", [HOLD_TEMPFAIL] = "tempfail", [HOLD_QUARANTINE] = "quarantine"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0) {
+			*hold = (enum config_hold)i;
+			return true;
+		}
+	return false;
+}
+
 static int
 check_hold(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_word(cfg, opt, "queue", "tempfail");
+	enum config_hold hold;
+
+	if (hold_of(last_string(opt), &hold))
+		return 0;
+	cfg_error(
+	    cfg, "%s = \"%s\": want queue, tempfail or quarantine", opt->name, last_string(opt));
+	return -1;
 }
 
 static int
@@ -166,9 +186,8 @@ check_control(cfg_t *cfg, cfg_opt_t *opt)
 		return -1;
 	if (sock_parse(last_string(opt), &a, NULL) && sock_unix_path(&a) != NULL)
 		return 0;
-	cfg_error(cfg,
-	    "%s = \"%s\": want unix:/path; with TCP every local user could forget policies",
-	    opt->name, last_string(opt));
+	cfg_error(cfg, "%s = \"%s\": want unix:/path; TCP is open to every local user", opt->name,
+	    last_string(opt));
 	return -1;
 }
 
@@ -382,7 +401,8 @@ include(cfg_t *cfg, cfg_opt_t *opt UNUSED, int argc, const char **argv)
 }
 
 /* Not const: libconfuse wants it so. */
-static char socketmap_default[] = "{unix:" RUNDIR "/mtasts/socketmap.sock}", no_servers[] = "{}";
+static char socketmap_default[] = "{unix:" RUNDIR "/mtasts/socketmap.sock}", no_servers[] = "{}",
+	    queue_default[] = "{/var/spool/mqueue}";
 
 static cfg_opt_t store_options[] = {CFG_STR("dir", LOCALSTATEDIR "/lib/mtasts/store", CFGF_NONE),
     CFG_INT("max_mib", 8192, CFGF_NONE), CFG_END()};
@@ -411,6 +431,10 @@ static cfg_opt_t milter_options[] = {
     CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
     CFG_STR("group", "", CFGF_NONE), CFG_STR("wait", "5s", CFGF_NONE),
     CFG_STR("hold", "queue", CFGF_NONE), CFG_STR("header", "X-MTA-STS", CFGF_NONE), CFG_END()};
+static cfg_opt_t release_options[] = {
+    CFG_STR("socket", "unix:" RUNDIR "/mtasts-release/release.sock", CFGF_NONE),
+    CFG_STR_LIST("queue", queue_default, CFGF_NONE),
+    CFG_STR("sendmail", "/usr/sbin/sendmail", CFGF_NONE), CFG_END()};
 static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_STR("enforcement", "on", CFGF_NONE), CFG_STR("hold_max", "30m", CFGF_NONE),
     CFG_STR("failed_check", "5m", CFGF_NONE), CFG_STR("away_limit", "2h", CFGF_NONE),
@@ -419,8 +443,8 @@ static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_SEC("socketmap", socketmap_options, CFGF_NONE), CFG_SEC("dns", dns_options, CFGF_NONE),
     CFG_SEC("https", https_options, CFGF_NONE), CFG_SEC("sendmail_map", map_options, CFGF_NONE),
     CFG_SEC("access_map", access_options, CFGF_NONE), CFG_SEC("nudge", nudge_options, CFGF_NONE),
-    CFG_SEC("milter", milter_options, CFGF_NONE), DOMAIN_SECTIONS, CFG_FUNC("include", include),
-    CFG_END()};
+    CFG_SEC("milter", milter_options, CFGF_NONE), CFG_SEC("release", release_options, CFGF_NONE),
+    DOMAIN_SECTIONS, CFG_FUNC("include", include), CFG_END()};
 /* A file of its own, with many domains perhaps. */
 static cfg_opt_t included_options[] = {DOMAIN_SECTIONS, CFG_END()};
 
@@ -452,7 +476,8 @@ set_checks(cfg_t *cfg)
 	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
 	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
 	    {"milter|wait", check_duration}, {"milter|hold", check_hold},
-	    {"milter|header", check_header}};
+	    {"release|socket", check_control}, {"release|queue", check_path},
+	    {"release|sendmail", check_path}, {"milter|header", check_header}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
@@ -495,12 +520,6 @@ sockets_of(cfg_t *sec)
 	    .group = own_or_null(sec, "group")};
 }
 
-static enum config_hold
-hold_of(const char *word)
-{
-	return strcmp(word, "tempfail") == 0 ? HOLD_TEMPFAIL : HOLD_QUEUE;
-}
-
 static struct config *
 config_of(cfg_t *cfg)
 {
@@ -535,8 +554,11 @@ config_of(cfg_t *cfg)
 	c->milter_owner = own_or_null(milter, "owner");
 	c->milter_group = own_or_null(milter, "group");
 	c->milter_wait_s = seconds_of(milter, "wait");
-	c->milter_hold = hold_of(cfg_getstr(milter, "hold"));
+	(void)hold_of(cfg_getstr(milter, "hold"), &c->milter_hold); /* checked while it was read */
 	c->milter_header = own_or_null(milter, "header");
+	c->release_socket = own(cfg_getstr(cfg, "release|socket"));
+	c->release_queue = list_of(cfg, "release|queue");
+	c->release_sendmail = own(cfg_getstr(cfg, "release|sendmail"));
 	c->debug = cfg_getbool(cfg, "debug") == cfg_true;
 	return c;
 }
@@ -632,6 +654,9 @@ config_free(struct config **config)
 	free(c->milter_owner);
 	free(c->milter_group);
 	free(c->milter_header);
+	free(c->release_socket);
+	list_free(&c->release_queue);
+	free(c->release_sendmail);
 	free(c);
 	*config = NULL;
 }

@@ -16,8 +16,9 @@ enum { AWAY_NEVER = -1 }; /* away_limit_s: unknown domains are never delivered u
 
 /* What becomes of a message whose domains are not settled when its wait is over. */
 enum config_hold {
-	HOLD_QUEUE,   /* accepted; check_compat defers those recipients */
-	HOLD_TEMPFAIL /* refused for now; the client keeps it */
+	HOLD_QUEUE,     /* accepted; check_compat defers those recipients */
+	HOLD_TEMPFAIL,  /* refused for now; the client keeps it */
+	HOLD_QUARANTINE /* accepted into quarantine until they are; mtasts-release */
 };
 
 struct config_list {
@@ -65,6 +66,10 @@ struct config {
 	time_t milter_wait_s;              /* at end-of-message, 0..45 */
 	enum config_hold milter_hold;
 	char *milter_header; /* NULL: no tag */
+
+	char *release_socket;             /* a unix socket */
+	struct config_list release_queue; /* directories, with wildcards */
+	char *release_sendmail;
 
 	bool debug;
 };

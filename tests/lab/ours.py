@@ -56,7 +56,7 @@ class Ours:
     """lab.ours, after lab.install()."""
 
     def __init__(self, machine, tree, is_build=True):
-        self.machine, self.daemon, self.milter, self._expected_end = machine, None, None, set()
+        self.machine, self.daemon, self.milter, self.release, self._expected_end = machine, None, None, None, set()
         self.prefix, self.environment = [], {}  # a command that starts the programs, and what they find in their environment
         if is_build:
             stage(tree, machine.path)
@@ -88,6 +88,15 @@ class Ours:
         if ready:
             wait.until("mtasts-milter listens", lambda: self._alive(self.milter, "mtasts-milter") and
                        os.path.exists(self.machine.file(socket)), wait.START_S)
+
+    def mtasts_release(self):
+        mark = self._size("mtasts-release")
+        self.release = self._start("mtasts-release")
+        wait.until("mtasts-release listens", lambda: self._alive(self.release, "mtasts-release") and
+                   "socket=" in self.stderr("mtasts-release")[mark:], wait.START_S)
+
+    def _size(self, program):
+        return len(self.stderr(program))
 
     def _alive(self, process, program):
         if process.poll() is not None:
@@ -131,7 +140,7 @@ class Ours:
             with open(path, errors="replace") as f:
                 text = f.read()
             found.append("%s:\n%s" % (os.path.basename(path), text[:4000]))
-        for program, process in (("mtastsd", self.daemon), ("mtasts-milter", self.milter)):
+        for program, process in (("mtastsd", self.daemon), ("mtasts-milter", self.milter), ("mtasts-release", self.release)):
             if process is not None and process.poll() is not None and process.pid not in self._expected_end:
                 found.append("%s ended by itself, status %d:\n%s" % (program, process.returncode, self.stderr(program)[-3000:]))
             elif re.search(r"runtime error:|AddressSanitizer|LeakSanitizer|ThreadSanitizer", self.stderr(program)):
@@ -139,8 +148,8 @@ class Ours:
         return found
 
     def close(self):
-        """Stop both in an orderly way, so that leaks are reported too. (libmilter looks every 5 s whether it shall stop.)"""
-        running = [process for process in (self.milter, self.daemon) if process is not None and process.poll() is None]
+        """Stop them in an orderly way, so that leaks are reported too. (libmilter looks every 5 s whether it shall stop.)"""
+        running = [process for process in (self.milter, self.daemon, self.release) if process is not None and process.poll() is None]
         for process in running:
             self._expected_end.add(process.pid)
             process.terminate()

@@ -87,7 +87,7 @@ def _tell(lab):
         show("sender's mail.log", lab.sender_machine.read("/var/log/mail.log").splitlines())
         show("queue", ["%s %s %s %s" % (q.qid, q.msgid, q.rcpts, q.reason) for q in lab.sender.queue()])
         show("deliveries", ["%s %s at %s (%s) tls=%s sni=%s" % (d.msgid, d.rcpt, d.mx, d.server, d.tls, d.sni) for d in lab.deliveries()])
-        for program in ("mtastsd", "mtasts-milter") if lab.ours else ():
+        for program in ("mtastsd", "mtasts-milter", "mtasts-release") if lab.ours else ():
             show(program, lab.ours.stderr(program).splitlines())
         show("reports", "\n".join(lab.problems()).splitlines())
         keep = os.environ.get("MTASTS_LAB_KEEP")

@@ -41,6 +41,9 @@ an_empty_file_means_the_defaults(void **state UNUSED)
 	assert_int_equal(c->away_limit_s, 7200);
 	assert_int_equal(c->milter_wait_s, 5);
 	assert_int_equal(c->milter_hold, HOLD_QUEUE);
+	assert_int_equal(c->release_queue.n, 1);
+	assert_string_equal(c->release_queue.item[0], "/var/spool/mqueue");
+	assert_string_equal(c->release_sendmail, "/usr/sbin/sendmail");
 	assert_string_equal(c->milter_header, "X-MTA-STS");
 	assert_int_equal(c->fetch_timeout_s, 60);
 	assert_int_equal(c->socketmap.listen.n, 1);
@@ -70,7 +73,8 @@ every_option_is_read(void **state UNUSED)
 	    "sendmail_map { path = /p.db none_max = 9 }\n"
 	    "access_map { path = /frag }\n"
 	    "nudge { address = \"[::1]:25\" per_minute = 3 }\n"
-	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s hold = tempfail header = \"\" }\n"
+	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s hold = quarantine header = \"\" }\n"
+	    "release { socket = \"unix:/r\" queue = {\"/q/1\", \"/q/q*\"} sendmail = \"/s\" }\n"
 	    "domain \"B.Example.\" { policy = disable }\n"
 	    "domain \"a.example\" { policy = disable }\n"
 	    "domain \"c.example\" { policy = optional }\n",
@@ -110,7 +114,11 @@ every_option_is_read(void **state UNUSED)
 	assert_string_equal(c->milter_owner, "root");
 	assert_string_equal(c->milter_group, "adm");
 	assert_int_equal(c->milter_wait_s, 45);
-	assert_int_equal(c->milter_hold, HOLD_TEMPFAIL);
+	assert_int_equal(c->milter_hold, HOLD_QUARANTINE);
+	assert_string_equal(c->release_socket, "unix:/r");
+	assert_int_equal(c->release_queue.n, 2);
+	assert_string_equal(c->release_queue.item[1], "/q/q*");
+	assert_string_equal(c->release_sendmail, "/s");
 	assert_null(c->milter_header);
 	assert_int_equal(rules_find(c->rules, "a.example"), RULE_DISABLE);
 	assert_int_equal(rules_find(c->rules, "b.example"), RULE_DISABLE);
@@ -142,6 +150,9 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"socketmap {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
 	    {"milter {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
 	    {"control {\n listen = \"inet:127.0.0.1:8463\"\n}\n", 2, "want unix:/path"},
+	    {"milter {\n hold = later\n}\n", 2, "want queue, tempfail or quarantine"},
+	    {"release {\n socket = \"inet:127.0.0.1:8464\"\n}\n", 2, "want unix:/path"},
+	    {"release {\n queue = {\"mqueue\"}\n}\n", 2, "begins with /"},
 	    {"nudge {\n address = \"127.0.0.1\"\n}\n", 2, "address and port"},
 	    {"nudge {\n address = \"mail.example:25\"\n}\n", 2, "address and port"},
 	    {"nudge {\n address = \"::1:25\"\n}\n", 2, "address and port"},
