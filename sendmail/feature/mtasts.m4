@@ -7,7 +7,8 @@ dnl   FEATURE(`mtasts', `msp')		in submit.mc, before FEATURE(`msp'): the one opt
 dnl
 dnl Arguments, in any order and number:
 dnl   map=/path		policy map, a Berkeley DB hash		(/var/lib/mtasts/map/policy)
-dnl   live=SOCKET		live lookups, answered by mtastsd	(local:/run/mtasts/socketmap.sock)
+dnl   live=SOCKET		live lookups, answered by mtastsd; `none' for a host without mtastsd, where cron fills the map
+dnl						(local:/run/mtasts/socketmap.sock)
 dnl   milter=SOCKET	mtasts-milter; `none' leaves it out; a value that begins with S= is used as it is
 dnl						(local:/run/mtasts/milter.sock)
 dnl   away=record|defer|deliver	unknown domains while mtastsd does not answer: as the record :alive: in the
@@ -101,6 +102,9 @@ ifdef(`_MTA_STS_', `_MTASTS_WARN_(`FEATURE(sts) is there too; its rules are left
 dnl _MTASTS_ALL_(list): the list as one text, however often the site has quoted it
 define(`_MTASTS_ALL_', ``,$*,'')
 
+dnl _MTASTS_ASK_(key, default, what stands there without live lookups)
+define(`_MTASTS_ASK_', `ifelse(_MTASTS_LIVE_, `none', `$3', `$(mtastsq $1 $: $2 $)')')
+
 dnl A confINPUT_MAIL_FILTERS of the site below our line has replaced the list.
 ifelse(_MTASTS_MILTER_, `none', `', regexp(_MTASTS_ALL_(confINPUT_MAIL_FILTERS), `[, 	]mtasts[, 	]'), `-1',
 	`_MTASTS_WARN_(`confINPUT_MAIL_FILTERS lacks mtasts; it is added at the end, add it where it is to run')
@@ -126,8 +130,8 @@ divert(6)
 O SetCertAltnames=true
 # no -o: a map that is missing must not look like an empty one
 Kmtasts hash -T<TMPF> _MTASTS_MAP_
-# -f keeps the case of the queue id, -t leaves our own text as the reason in mailq
-Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_
+ifelse(_MTASTS_LIVE_, `none', `', `# -f keeps the case of the queue id, -t leaves our own text as the reason in mailq
+Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_')
 # names of our own: Kmacro and Karith are not in every configuration
 Kmtasts_mac macro
 Kmtasts_cmp arith
@@ -209,7 +213,7 @@ R$* $| none		$@ $1 $| none
 # check_compat has asked already
 R$* $| unknown		$: <$1,$&i> $1
 R<$&{mtasts_asked}> $*	$@ ok
-R<$*> $*		$: $2 $| $(mtastsq $1 $: odd $)
+R<$*> $*		$: $2 $| _MTASTS_ASK_(`$1', `odd', `<TMPF>')
 R$* $| none		$@ $1 $| none
 # it may have been pushed while the live lookup waited for it
 R$* $| enforce		$: <pushed> $>mtasts_known $1
@@ -343,7 +347,7 @@ R$*			$@ nosan
 # mtastsd looks at the TXT record at once (RFC 8461 section 5); its answer changes nothing here.
 # in: domain $| status $| text
 Smtasts_fail
-R$* $| $* $| $*		$: $2 $| $3 $| $(mtastsq :failed:$1,$&i $: noted $)
+R$* $| $* $| $*		$: $2 $| $3 $| _MTASTS_ASK_(`:failed:$1,$&i', `noted', `noted')
 R$* $| $* $| $*		$@ $>mtasts_refuse $1 $| $2
 
 # What Scheck_compat has left to us. In a queue run where recipients of domains without a policy share the session, those
@@ -374,7 +378,7 @@ R$*			$@ ok
 # in: domain
 Smtasts_beside
 R$*			$: <$&{mtasts_beside}> $1
-R<yes> $+		$: $(mtastsq :beside:$1,$&i $: noted $)
+R<yes> $+		$: _MTASTS_ASK_(`:beside:$1,$&i', `noted', `noted')
 R$*			$@
 
 SLocal_tls_server
