@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "ctl/cron.h"
 #include "ctl/show.h"
 #include "site/client.h"
 #include "site/config.h"
@@ -117,6 +118,8 @@ show_scheduled(FILE *out, const json_t *answer)
 int
 command_refresh(const struct invocation *inv)
 {
+	if (inv->once)
+		return command_refresh_once(inv);
 	if (inv->all)
 		return ask_once(inv, json_pack("{s:s, s:b}", "cmd", "refresh", "all", 1),
 		    REFRESH_WAIT_MS, show_scheduled);

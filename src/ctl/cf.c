@@ -5,7 +5,7 @@
 #include <strings.h>
 
 struct line {
-	char kind;        /* 'O', 'K', 'X', 'R' */
+	char kind;        /* 'O', 'K', 'X', 'Q', 'R' */
 	const char *name; /* option, map, milter; of 'R' the ruleset; borrowed from cf->text */
 	const char *value;
 };
@@ -117,13 +117,19 @@ add_line(struct cf *cf, char kind, const char *name, const char *value)
 	return true;
 }
 
-/* "O Name=value", or a letter for the name: of those that matter here two have one. */
+/* "O Name=value", or a letter for the name: of those that matter here three have one. */
 static bool
 add_option(struct cf *cf, char *text)
 {
-	if (*text == 'k' || *text == 'O')
-		return add_line(
-		    cf, 'O', *text == 'k' ? "ConnectionCacheSize" : "DaemonPortOptions", text + 1);
+	static const struct {
+		char letter;
+		const char *name;
+	} letters[] = {
+	    {'k', "ConnectionCacheSize"}, {'O', "DaemonPortOptions"}, {'Q', "QueueDirectory"}};
+
+	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++)
+		if (*text == letters[i].letter)
+			return add_line(cf, 'O', letters[i].name, text + 1);
 	if (!blank(*text))
 		return true;
 	text += strspn(text, " ");
@@ -146,7 +152,8 @@ parse_line(struct cf *cf, char *line, const char **ruleset)
 		name += strspn(name, " ");
 		return add_line(cf, 'K', name, split(name, " "));
 	case 'X':
-		return add_line(cf, 'X', name, split(name, ", "));
+	case 'Q':
+		return add_line(cf, line[0], name, split(name, ", "));
 	case 'S':
 		name += strspn(name, " ");
 		split(name, " =");
@@ -256,7 +263,7 @@ compare_option(const char *written, const char *name)
 	    {"DontExpandCnames", strlen("DontE")}, {"SetCertAltnames", strlen("Set")},
 	    {"InputMailFilters", strlen("Inp")}, {"CACertFile", strlen("CACertF")},
 	    {"CACertPath", strlen("CACertP")}, {"RunAsUser", strlen("Ru")},
-	    {"DaemonPortOptions", strlen("Dae")}};
+	    {"DaemonPortOptions", strlen("Dae")}, {"QueueDirectory", strlen("QueueD")}};
 	size_t len = strlen(written);
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
@@ -326,6 +333,18 @@ const char *
 cf_milter(const struct cf *cf, const char *name)
 {
 	return last_value(cf, 'X', name, strcasecmp);
+}
+
+const char *
+cf_next_queue_group(const struct cf *cf, size_t *at)
+{
+	while (*at < cf->n) {
+		const struct line *line = &cf->lines[(*at)++];
+
+		if (line->kind == 'Q')
+			return line->value;
+	}
+	return NULL;
 }
 
 const char *

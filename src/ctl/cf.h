@@ -44,6 +44,9 @@ const char *cf_next_option(const struct cf *cf, const char *name, size_t *at);
 const char *cf_map(const struct cf *cf, const char *name);
 const char *cf_milter(const struct cf *cf, const char *name);
 
+/* The equates of the next queue group (Qname, equates) from *at (0 at first) on; or NULL. */
+const char *cf_next_queue_group(const struct cf *cf, size_t *at);
+
 /* What follows the letter of a flag, as in -T<TMPF>, in the value of a map. NULL: no such flag. */
 const char *cf_map_flag(const char *map, char letter);
 

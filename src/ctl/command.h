@@ -14,6 +14,9 @@ struct invocation {
 	bool json;                         /* --json */
 	bool all;                          /* --all */
 	bool snippet;                      /* --snippet */
+	bool once, from_queue;             /* --once, --from-queue */
+	const char *domains_path;          /* --domains */
+	const char *log_path;              /* --from-log */
 	const char *cf_path, *submit_path; /* --cf, --submit-cf */
 	int n;                             /* operands behind the command's name */
 	char *const *operand;

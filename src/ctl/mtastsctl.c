@@ -10,10 +10,20 @@
 #include "ctl/offline.h"
 #include "site/config.h"
 
-enum { OPT_JSON = 256, OPT_ALL, OPT_CF, OPT_SUBMIT_CF, OPT_SNIPPET };
+enum {
+	OPT_JSON = 256,
+	OPT_ALL,
+	OPT_CF,
+	OPT_SUBMIT_CF,
+	OPT_SNIPPET,
+	OPT_ONCE,
+	OPT_DOMAINS,
+	OPT_FROM_QUEUE,
+	OPT_FROM_LOG
+};
 
 /* Which options besides --json and --config a command takes. */
-enum { TAKES_ALL = 1, TAKES_CF = 2, TAKES_SNIPPET = 4 };
+enum { TAKES_ALL = 1, TAKES_CF = 2, TAKES_SNIPPET = 4, TAKES_ONCE = 8 };
 
 static const struct command {
 	const char *name;
@@ -24,7 +34,9 @@ static const struct command {
 } commands[] = {
     {"query", command_query, "DOMAIN", 1, 1, 0},
     {"list", command_list, "", 0, 0, 0},
-    {"refresh", command_refresh, "DOMAIN | --all", 0, 1, TAKES_ALL},
+    {"refresh", command_refresh,
+	"DOMAIN | --all | --once [--domains FILE] [--from-queue] [--from-log FILE]", 0, 1,
+	TAKES_ALL | TAKES_ONCE | TAKES_CF},
     {"forget", command_forget, "DOMAIN", 1, 1, 0},
     {"held", command_held, "", 0, 0, 0},
     {"status", command_status, "", 0, 0, 0},
@@ -40,6 +52,7 @@ static const char help[] =
     "  query DOMAIN          what is known of a domain's policy, and why\n"
     "  list                  every domain known\n"
     "  refresh DOMAIN|--all  look at TXT record and policy again; --all: of every domain\n"
+    "  refresh --once        without a daemon, from cron: look at what is due, push it\n"
     "  forget DOMAIN         drop what is known of a domain, its requirement too\n"
     "  held                  domains that mail waits for\n"
     "  status                the daemon and its maps\n"
@@ -52,9 +65,13 @@ static const char help[] =
     "  -c, --config=FILE     read FILE (default: " CONFIG_FILE ")\n"
     "      --json            print JSON\n"
     "      --all             refresh every domain\n"
+    "      --once            refresh without a daemon what is due, and what these name:\n"
+    "      --domains=FILE    domains, one a line; - is standard input\n"
+    "      --from-queue      domains that mail in Sendmail's queues is for\n"
+    "      --from-log=FILE   domains that Sendmail's log has deliveries to\n"
     "      --snippet         doctor: print the lines for sendmail.mc and submit.mc alone\n"
-    "      --cf=FILE         doctor: read FILE (default: /etc/mail/sendmail.cf)\n"
-    "      --submit-cf=FILE  doctor: read FILE (default: /etc/mail/submit.cf)\n"
+    "      --cf=FILE         read FILE (default: /etc/mail/sendmail.cf)\n"
+    "      --submit-cf=FILE  read FILE (default: /etc/mail/submit.cf)\n"
     "  -h, --help            print this\n"
     "  -V, --version         print the version\n";
 
@@ -63,6 +80,10 @@ static const struct option longopts[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"all", no_argument, NULL, OPT_ALL},
     {"snippet", no_argument, NULL, OPT_SNIPPET},
+    {"once", no_argument, NULL, OPT_ONCE},
+    {"domains", required_argument, NULL, OPT_DOMAINS},
+    {"from-queue", no_argument, NULL, OPT_FROM_QUEUE},
+    {"from-log", required_argument, NULL, OPT_FROM_LOG},
     {"cf", required_argument, NULL, OPT_CF},
     {"submit-cf", required_argument, NULL, OPT_SUBMIT_CF},
     {"help", no_argument, NULL, 'h'},
@@ -109,8 +130,12 @@ run(struct invocation *inv, int n, char **argv)
 		    command, inv->n < command->min ? "operand missing" : "too many operands");
 	if (inv->all && (command->takes & TAKES_ALL) == 0)
 		return misuse(command, "--all is not for this command");
-	if ((command->takes & TAKES_ALL) != 0 && inv->all == (inv->n == 1))
-		return misuse(command, "either a domain or --all is wanted");
+	if ((command->takes & TAKES_ALL) != 0 && inv->all + inv->once + (inv->n == 1) != 1)
+		return misuse(command, "one of a domain, --all and --once is wanted");
+	if (inv->once && (command->takes & TAKES_ONCE) == 0)
+		return misuse(command, "--once is not for this command");
+	if ((inv->from_queue || inv->domains_path != NULL || inv->log_path != NULL) && !inv->once)
+		return misuse(command, "--domains, --from-queue and --from-log go with --once");
 	if ((inv->cf_path != NULL || inv->submit_path != NULL) && (command->takes & TAKES_CF) == 0)
 		return misuse(command, "--cf and --submit-cf are not for this command");
 	if (inv->snippet && (command->takes & TAKES_SNIPPET) == 0)
@@ -137,6 +162,18 @@ main(int argc, char **argv)
 			break;
 		case OPT_SNIPPET:
 			inv.snippet = true;
+			break;
+		case OPT_ONCE:
+			inv.once = true;
+			break;
+		case OPT_DOMAINS:
+			inv.domains_path = optarg;
+			break;
+		case OPT_FROM_QUEUE:
+			inv.from_queue = true;
+			break;
+		case OPT_FROM_LOG:
+			inv.log_path = optarg;
 			break;
 		case OPT_CF:
 			inv.cf_path = optarg;

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/once.h"
 #include "daemon/schedule.h"
 #include "daemon/socketmap.h"
 #include "maps/access.h"
 #include "maps/bdb.h"
+#include "site/domains.h"
 #include "site/notify.h"
 #include "site/privs.h"
 #include "site/sock.h"
@@ -44,16 +46,33 @@ struct daemon {
 	struct socketmap *socketmap;
 	struct control *control;
 	struct schedule *schedule;
+	struct once *once;
 	struct event *sigterm, *sigint, *sighup, *held_tick, *ready_late;
 };
 
-static const char usage[] = "usage: mtastsd [-dt] [-c FILE]\n"
-			    "       mtastsd -h | -V\n";
+enum { OPT_DOMAINS = 256, OPT_HEARTBEAT, OPT_JSON };
+
+/* What the command line says. */
+struct options {
+	const char *config_path;
+	bool debug, test, once;
+	const char *domains_path; /* NULL: no list; "-": standard input */
+	bool heartbeat, json;
+};
+
+static const char usage[] =
+    "usage: mtastsd [-dt] [-c FILE]\n"
+    "       mtastsd -1 [-d] [-c FILE] [--domains=FILE] [--heartbeat] [--json]\n"
+    "       mtastsd -h | -V\n";
 static const char help[] =
     "The MTA-STS helper daemon: discovers, caches and refreshes policies and pushes them into the MTA's maps.\n\n"
     "  -c, --config=FILE   read FILE (default: " CONFIG_FILE ")\n"
     "  -d, --debug         log every decision\n"
     "  -t, --test          test the configuration and exit\n"
+    "  -1, --once          look at what is due, push it, print a summary and exit\n"
+    "      --domains=FILE  with -1: look at these too, one a line; - is standard input\n"
+    "      --heartbeat     with -1: mail for unknown domains waits for the next run\n"
+    "      --json          with -1: print JSON\n"
     "  -h, --help          print this and exit\n"
     "  -V, --version       print the version and exit\n\n"
     "It stays in the foreground. SIGHUP reads the configuration again, SIGTERM ends it. See mtastsd(8).\n";
@@ -238,8 +257,7 @@ static bool
 own_dirs(const struct config *c, struct errmsg *em)
 {
 	return privs_own_dir(c->store_dir, c->user, NULL, 0700, em) &&
-	       (c->map_path == NULL || own_parent(c->map_path, c->user, "root", 02750, em)) &&
-	       own_socket_dirs(c, &c->control, em) && own_socket_dirs(c, &c->socketmap, em);
+	       (c->map_path == NULL || own_parent(c->map_path, c->user, "root", 02750, em));
 }
 
 /* The map file is made while we are root, so that it can have root's group. */
@@ -267,18 +285,20 @@ close_sinks(struct sink *const sinks[WRITER_SINKS_MAX])
 			sinks[i]->ops->close(sinks[i]);
 }
 
-static bool
+/* Returns an exit code. */
+static int
 open_store(struct daemon *d, struct errmsg *em)
 {
 	struct store_config config = {
 	    .dir = d->config->store_dir, .max_bytes = d->config->store_max_bytes};
 	bool recovered = false;
+	enum store_result rc = store_open(&config, &d->store, &recovered, em);
 
-	if (store_open(&config, &d->store, &recovered, em) != STORE_OK)
-		return false;
+	if (rc != STORE_OK)
+		return rc == STORE_BUSY ? EX_TEMPFAIL : EX_CANTCREAT;
 	if (recovered)
 		log_line(LOG_ERR, "store: %s", em->text);
-	return true;
+	return EX_OK;
 }
 
 static bool
@@ -353,10 +373,12 @@ open_events(struct daemon *d)
 static int
 open_parts(struct daemon *d, struct errmsg *em)
 {
+	int rc;
+
 	if (!privs_drop(d->config->user, em))
 		return EX_NOPERM;
-	if (!open_store(d, em))
-		return EX_CANTCREAT;
+	if ((rc = open_store(d, em)) != EX_OK)
+		return rc;
 	if (evthread_use_pthreads() != 0 || (d->base = event_base_new()) == NULL ||
 	    !open_discovery(d, em))
 		return EX_CONFIG;
@@ -364,11 +386,12 @@ open_parts(struct daemon *d, struct errmsg *em)
 }
 
 /*
- * Returns an exit code; EX_OK: all is open. The store's lock comes before the first write to a map
- * and before the sockets: a second daemon changes nothing of the first one's.
+ * Returns an exit code; EX_OK: store, discovery and writer are open. The store's lock comes before
+ * the first write to a map and before the sockets: a second daemon changes nothing of the first
+ * one's.
  */
 static int
-daemon_open(struct daemon *d, struct errmsg *em)
+open_core(struct daemon *d, struct errmsg *em)
 {
 	struct sink *sinks[WRITER_SINKS_MAX] = {NULL, NULL};
 	size_t n = 0;
@@ -381,10 +404,21 @@ daemon_open(struct daemon *d, struct errmsg *em)
 		d->writer = writer_new(d->base, d->store, d->config, sinks, n, on_ready, d, em);
 		rc = d->writer == NULL ? EX_UNAVAILABLE : EX_OK;
 	}
-	if (rc != EX_OK) {
+	if (rc != EX_OK)
 		close_sinks(sinks);
+	return rc;
+}
+
+static int
+daemon_open(struct daemon *d, struct errmsg *em)
+{
+	int rc = own_socket_dirs(d->config, &d->config->control, em) &&
+			 own_socket_dirs(d->config, &d->config->socketmap, em)
+		     ? open_core(d, em)
+		     : EX_CANTCREAT;
+
+	if (rc != EX_OK)
 		return rc;
-	}
 	if (!open_servers(d, em))
 		return EX_UNAVAILABLE;
 	return open_events(d) ? EX_OK : EX_OSERR;
@@ -403,12 +437,15 @@ daemon_close(struct daemon *d)
 	socketmap_free(&d->socketmap);
 	control_free(&d->control);
 	schedule_free(&d->schedule);
+	if (d->once != NULL)
+		once_stop(d->once);
 	if (d->resolver != NULL)
 		resolver_stop(d->resolver);
 	https_free(&d->https);
 	dns_free(&d->dns);
 	writer_free(&d->writer);
 	resolver_free(&d->resolver);
+	once_free(&d->once);
 	nudge_free(&d->nudge);
 	held_free(&d->held);
 	store_close(&d->store);
@@ -418,37 +455,169 @@ daemon_close(struct daemon *d)
 }
 
 static int
-run(const char *config_path, bool debug, bool test)
+cannot_start(int rc, const struct errmsg *em, bool logs_to_tty)
 {
-	struct daemon d = {.config_path = config_path};
+	log_line(LOG_ERR, "cannot start: %s", em->text);
+	if (!logs_to_tty)
+		fprintf(stderr, "mtastsd: cannot start: %s\n", em->text);
+	return rc;
+}
+
+static int
+run_daemon(struct daemon *d)
+{
+	struct errmsg em = {""};
+	int rc = daemon_open(d, &em);
+
+	if (rc != EX_OK)
+		return cannot_start(rc, &em, isatty(STDERR_FILENO));
+	log_line(LOG_INFO, "started version=%s enforcement=%s", PACKAGE_VERSION,
+	    d->config->observe ? "observe" : "on");
+	notify("STATUS=Making the maps agree with the store.");
+	event_base_dispatch(d->base);
+	return EX_OK;
+}
+
+/* ---- one round, and no daemon ---- */
+
+/* The MTA's queue is not ours to run, and nobody else was told to wait. */
+static void
+on_settled_once(const char *domain UNUSED, enum verdict verdict UNUSED, bool pushed UNUSED,
+    bool mail_waits UNUSED, void *arg UNUSED)
+{
+}
+
+static bool
+open_once(struct daemon *d, struct config_list *list, struct errmsg *em)
+{
+	struct resolver_parts resolver = {.base = d->base,
+	    .store = d->store,
+	    .writer = d->writer,
+	    .dns = d->dns,
+	    .https = d->https,
+	    .config = d->config,
+	    .settled = on_settled_once};
+	struct once_parts once = {
+	    .base = d->base, .store = d->store, .writer = d->writer, .config = d->config};
+
+	d->resolver = once.resolver = resolver_new(&resolver, em);
+	d->sigterm = evsignal_new(d->base, SIGTERM, on_stop, d);
+	d->sigint = evsignal_new(d->base, SIGINT, on_stop, d);
+	if (d->resolver == NULL || d->sigterm == NULL || d->sigint == NULL ||
+	    event_add(d->sigterm, NULL) != 0 || event_add(d->sigint, NULL) != 0 ||
+	    (d->once = once_new(&once, list)) == NULL) {
+		errmsg_set(em, "out of memory");
+		return false;
+	}
+	return true;
+}
+
+static json_int_t
+number(const json_t *report, const char *name)
+{
+	return json_integer_value(json_object_get(report, name));
+}
+
+static void
+print_summary(const json_t *report)
+{
+	const char *alive = json_string_value(json_object_get(report, "alive_until"));
+
+	printf(
+	    "looked at %lld, changed %lld, failed %lld, expired %lld, dropped %lld, pushed %lld\n",
+	    (long long)number(report, "looked_at"), (long long)number(report, "changed"),
+	    (long long)number(report, "failed"), (long long)number(report, "expired"),
+	    (long long)number(report, "dropped"), (long long)number(report, "pushed"));
+	if (alive != NULL)
+		printf("mail for unknown domains waits for the next run, until %s\n", alive);
+	if (!json_is_true(json_object_get(report, "in_step")))
+		puts("the maps do not agree with the store; the log tells why");
+}
+
+/* The summary goes to standard output, what failed to standard error: cron mails the latter. */
+static int
+tell_once(const struct daemon *d, bool json)
+{
+	json_t *report = once_report(d->once), *failure;
+	size_t i;
+
+	json_array_foreach (json_object_get(report, "failures"), i, failure)
+		fprintf(stderr, "mtastsd: %s: %s\n",
+		    json_string_value(json_object_get(failure, "domain")),
+		    json_string_value(json_object_get(failure, "reason")));
+	if (json) {
+		json_dumpf(report, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		print_summary(report);
+	}
+	json_decref(report);
+	return once_again(d->once) ? EX_TEMPFAIL : EX_OK;
+}
+
+/* As root: only opened, for the user to read. NULL with a reason, or without a list. */
+static FILE *
+open_list(const char *path, struct errmsg *em)
+{
+	FILE *f = path == NULL ? NULL : strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+
+	if (f == NULL && path != NULL)
+		errmsg_set(em, "%s: cannot be opened: %s", path, strerror(errno));
+	return f;
+}
+
+static int
+run_once(struct daemon *d, const struct options *opt)
+{
+	struct config_list list = {0};
+	struct errmsg em = {""};
+	FILE *f = open_list(opt->domains_path, &em);
+	int rc = f == NULL && opt->domains_path != NULL ? EX_NOINPUT : EX_OK;
+
+	/* mail must not wait for somebody who cannot find out what it waits for */
+	if (!opt->heartbeat && d->config->away_limit_s > 0)
+		d->config->away_limit_s = AWAY_KEEP;
+	if (rc == EX_OK)
+		rc = open_core(d, &em);
+	if (rc == EX_OK && f != NULL && !domains_read(f, opt->domains_path, stderr, &list, &em))
+		rc = EX_DATAERR;
+	if (rc == EX_OK && !open_once(d, &list, &em))
+		rc = EX_OSERR;
+	if (rc == EX_OK) {
+		event_base_dispatch(d->base);
+		rc = tell_once(d, opt->json);
+	} else {
+		(void)cannot_start(rc, &em, false);
+	}
+	domains_clear(&list);
+	if (f != NULL && f != stdin)
+		fclose(f);
+	return rc;
+}
+
+static int
+run(const struct options *opt)
+{
+	struct daemon d = {.config_path = opt->config_path};
 	struct errmsg em = {""};
 	int rc;
 
-	d.config = config_read(config_path, &em);
+	d.config = config_read(opt->config_path, &em);
 	if (d.config == NULL) {
 		fprintf(stderr, "mtastsd: %s\n", em.text);
 		return EX_CONFIG;
 	}
-	if (test) {
-		printf("%s: correct\n", config_path);
+	if (opt->test) {
+		printf("%s: correct\n", opt->config_path);
 		config_free(&d.config);
 		return EX_OK;
 	}
-	log_open("mtastsd", isatty(STDERR_FILENO), debug || d.config->debug);
+	/* what a round has to say goes to its summary */
+	log_open("mtastsd", !opt->once && isatty(STDERR_FILENO), opt->debug || d.config->debug);
 	signal(SIGPIPE, SIG_IGN);
-	rc = daemon_open(&d, &em);
-	if (rc == EX_OK) {
-		log_line(LOG_INFO, "started version=%s enforcement=%s", PACKAGE_VERSION,
-		    d.config->observe ? "observe" : "on");
-		notify("STATUS=Making the maps agree with the store.");
-		event_base_dispatch(d.base);
-	} else {
-		log_line(LOG_ERR, "cannot start: %s", em.text);
-		if (!isatty(STDERR_FILENO))
-			fprintf(stderr, "mtastsd: cannot start: %s\n", em.text);
-	}
+	rc = opt->once ? run_once(&d, opt) : run_daemon(&d);
 	daemon_close(&d);
-	if (rc == EX_OK)
+	if (rc == EX_OK && !opt->once)
 		log_line(LOG_INFO, "stopped");
 	return rc;
 }
@@ -458,22 +627,35 @@ main(int argc, char **argv)
 {
 	static const struct option longopts[] = {{"config", required_argument, NULL, 'c'},
 	    {"debug", no_argument, NULL, 'd'}, {"test", no_argument, NULL, 't'},
+	    {"once", no_argument, NULL, '1'}, {"domains", required_argument, NULL, OPT_DOMAINS},
+	    {"heartbeat", no_argument, NULL, OPT_HEARTBEAT}, {"json", no_argument, NULL, OPT_JSON},
 	    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},
 	    {NULL, 0, NULL, 0}};
-	const char *config_path = CONFIG_FILE;
-	bool debug = false, test = false;
+	struct options opt = {.config_path = CONFIG_FILE};
 	int ch;
 
-	while ((ch = getopt_long(argc, argv, "c:dhtV", longopts, NULL)) != -1)
+	while ((ch = getopt_long(argc, argv, "1c:dhtV", longopts, NULL)) != -1)
 		switch (ch) {
 		case 'c':
-			config_path = optarg;
+			opt.config_path = optarg;
 			break;
 		case 'd':
-			debug = true;
+			opt.debug = true;
 			break;
 		case 't':
-			test = true;
+			opt.test = true;
+			break;
+		case '1':
+			opt.once = true;
+			break;
+		case OPT_DOMAINS:
+			opt.domains_path = optarg;
+			break;
+		case OPT_HEARTBEAT:
+			opt.heartbeat = true;
+			break;
+		case OPT_JSON:
+			opt.json = true;
 			break;
 		case 'h':
 			printf("%s\n%s", usage, help);
@@ -485,9 +667,10 @@ main(int argc, char **argv)
 			fputs("try 'mtastsd --help'\n", stderr);
 			return EX_USAGE;
 		}
-	if (optind < argc) {
+	if (optind < argc ||
+	    (!opt.once && (opt.domains_path != NULL || opt.heartbeat || opt.json))) {
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}
-	return run(config_path, debug, test);
+	return run(&opt);
 }

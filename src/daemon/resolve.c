@@ -575,7 +575,7 @@ struct resolve_wait *
 resolve_force(
     struct resolver *r, const char *domain, enum resolve_force force, resolve_cb *cb, void *arg)
 {
-	struct job *job = job_start(r, domain, cb == NULL);
+	struct job *job = job_start(r, domain, cb == NULL || force == RESOLVE_DUE);
 
 	if (job == NULL)
 		return NULL;

@@ -77,6 +77,7 @@ long resolve_age_ms(const struct resolver *r, const char *domain);
 
 enum resolve_force {
 	RESOLVE_TXT,  /* look at TXT now; fetch if the table asks for it */
+	RESOLVE_DUE,  /* the same, in the background whoever waits: it is not wanted by mail */
 	RESOLVE_FETCH /* fetch the body whatever TXT says and whatever failed before */
 };
 

@@ -310,7 +310,10 @@ renew_state(struct writer *w, time_t now)
 	time_t limit = w->truth.config->away_limit_s;
 
 	w->state.observe = w->truth.config->observe;
-	w->state.alive_until = limit == AWAY_NEVER ? never_away : limit == 0 ? 0 : now + limit;
+	w->state.alive_until = limit == AWAY_NEVER  ? never_away
+			       : limit == AWAY_KEEP ? SINK_ALIVE_KEEP
+			       : limit == 0         ? 0
+						    : now + limit;
 }
 
 /* All maps that are in step have the heartbeat of now. */

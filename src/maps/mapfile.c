@@ -512,6 +512,18 @@ mapfile_unready(struct mapfile *m, struct errmsg *em)
 	return sync_db(m, em);
 }
 
+static enum sink_result
+put_alive(struct mapfile *m, time_t alive_until, struct errmsg *em)
+{
+	char now[MAPVALUE_MAX];
+	enum sink_result r;
+
+	if (alive_until != SINK_ALIVE_KEEP)
+		return put_number(m, MAPKEY_ALIVE, alive_until, em);
+	r = mapfile_get(m, MAPKEY_ALIVE, now, em);
+	return r != SINK_OK || *now != '\0' ? r : put_number(m, MAPKEY_ALIVE, 0, em);
+}
+
 enum sink_result
 mapfile_ready(struct mapfile *m, const char *ready, time_t alive_until, struct errmsg *em)
 {
@@ -520,8 +532,7 @@ mapfile_ready(struct mapfile *m, const char *ready, time_t alive_until, struct e
 	if (m->filling)
 		return sync_db(m, em);
 	if ((r = put_number(m, MAPKEY_MTIME, m->mtime, em)) != SINK_OK ||
-	    (r = put_number(m, MAPKEY_ALIVE, alive_until, em)) != SINK_OK ||
-	    (r = sync_db(m, em)) != SINK_OK ||
+	    (r = put_alive(m, alive_until, em)) != SINK_OK || (r = sync_db(m, em)) != SINK_OK ||
 	    (r = mapfile_put(m, MAPKEY_READY, ready, em)) != SINK_OK)
 		return r;
 	return sync_db(m, em);

@@ -15,6 +15,8 @@
 
 struct sink;
 
+enum { SINK_ALIVE_KEEP = -1 };
+
 enum sink_result {
 	SINK_OK,
 	SINK_DAMAGED, /* the map cannot be read or does not agree: repair it */
@@ -23,8 +25,10 @@ enum sink_result {
 
 /* What the map as a whole says besides the domains. */
 struct sink_state {
-	bool observe;       /* `enforcement = observe` */
-	time_t alive_until; /* the heartbeat's value; 0: unknown domains need no live lookup */
+	bool observe; /* `enforcement = observe` */
+	/* the heartbeat's value; 0: unknown domains need no live lookup; SINK_ALIVE_KEEP: what is
+	 * there stays, and nothing counts as 0 */
+	time_t alive_until;
 };
 
 /* The truth that a repair compares with: the requirement of each domain. */

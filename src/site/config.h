@@ -12,7 +12,10 @@
 
 #define CONFIG_FILE SYSCONFDIR "/mtasts/mtasts.conf"
 
-enum { AWAY_NEVER = -1 }; /* away_limit_s: unknown domains are never delivered unchecked */
+enum {
+	AWAY_NEVER = -1, /* away_limit_s: unknown domains are never delivered unchecked */
+	AWAY_KEEP = -2   /* in no file: this process answers nobody, the heartbeat is left alone */
+};
 
 /* What becomes of a message whose domains are not settled when its wait is over. */
 enum config_hold {
@@ -54,7 +57,7 @@ struct config {
 
 	time_t hold_max_s;
 	time_t failed_check_s; /* between two looks at TXT while mail fails its checks */
-	time_t away_limit_s;   /* or AWAY_NEVER */
+	time_t away_limit_s;   /* or AWAY_NEVER, AWAY_KEEP */
 	char *nudge_address;   /* host:port of the MTA for ETRN; NULL: off */
 	size_t nudge_per_minute;
 

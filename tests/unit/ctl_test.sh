@@ -57,6 +57,10 @@ expect 64 '' match one two three
 expect 64 '' query x --all
 expect 64 '' refresh
 expect 64 '' refresh x --all
+expect 64 '' refresh x --once
+expect 64 '' refresh --all --once
+expect 64 '' refresh --all --from-queue
+expect 64 '' status --once
 expect 64 '' status --cf x
 expect 64 '' status --snippet
 expect 0 '*' --help
@@ -164,6 +168,13 @@ for command in 'query example.com' list 'refresh --all' 'forget example.com' hel
 	expect 69 '*' -c "$tmp/away.conf" $command
 	says "$tmp/c.sock"
 done
+
+# --- what needs a configuration only ---
+expect 78 '' -c "$tmp/absent.conf" refresh --once
+expect 66 '' -c "$tmp/away.conf" refresh --once --domains "$tmp/absent"
+says "$tmp/absent: cannot be opened"
+expect 66 '' -c "$tmp/away.conf" refresh --once --from-log "$tmp/absent"
+expect 66 '' -c "$tmp/away.conf" refresh --once --from-queue --cf "$tmp/absent.cf"
 
 # --- doctor ---
 printf 'V10/Berkeley\nO ConnectionCacheSize=2\n' >"$tmp/sendmail.cf"
