@@ -10,6 +10,7 @@
 
 #include "daemon/describe.h"
 #include "daemon/serve.h"
+#include "policy/selftest.h"
 #include "util/log.h"
 
 enum {
@@ -38,7 +39,15 @@ struct conn {
 	bool refreshing; /* what it is busy with is a refresh, not an await */
 	size_t n, n_waiting;
 	struct awaited *awaited;
+	struct selftest *selftest;
 	char queue_id[QUEUE_ID_MAX + 1];
+};
+
+/* The writes of one selftest request; it outlives a client that went away. */
+struct selftest {
+	struct conn *conn; /* NULL: gone */
+	size_t n_waiting;
+	bool pushed;
 };
 
 struct control {
@@ -453,6 +462,54 @@ do_forget(struct conn *c, const json_t *request)
 	answer(c, json_pack("{s:b}", "forgotten", (int)known));
 }
 
+/* ---- selftest ---- */
+
+static void
+on_selftest_written(const struct writer_result *result, void *arg)
+{
+	struct selftest *s = arg;
+
+	s->pushed = s->pushed && result->pushed;
+	if (--s->n_waiting > 0)
+		return;
+	if (s->conn != NULL) {
+		s->conn->selftest = NULL;
+		s->conn->session.busy = false;
+		answer(s->conn, json_pack("{s:b}", "pushed", (int)s->pushed));
+		session_resume(&s->conn->session);
+	}
+	free(s);
+}
+
+/* Policies of the reserved domains come into store and maps, or go; no request names a domain. */
+static void
+do_selftest(struct conn *c, const json_t *request)
+{
+	const json_t *active = json_object_get(request, "active");
+	struct writer *writer = c->control->parts.writer;
+	struct selftest *s;
+
+	if (!json_is_boolean(active)) {
+		answer_error(c, EX_USAGE, "\"active\" is missing or no boolean");
+		return;
+	}
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		abort();
+	*s = (struct selftest){c, SELFTEST_POLICIES, true};
+	c->selftest = s;
+	c->session.busy = true;
+	for (size_t i = 0; i < SELFTEST_POLICIES; i++) {
+		const char *domain = selftest_policies[i];
+		struct entry e = selftest_entry(domain, time(NULL));
+
+		if (json_is_true(active))
+			writer_save(writer, domain, &e, true, on_selftest_written, s);
+		else
+			writer_forget(writer, domain, on_selftest_written, s);
+		entry_clear(&e);
+	}
+}
+
 /* ---- connections ---- */
 
 static void
@@ -463,7 +520,7 @@ handle_line(struct conn *c, const char *line, size_t len)
 		void (*run)(struct conn *, const json_t *);
 	} commands[] = {{"want", do_want}, {"await", do_await}, {"query", do_query},
 	    {"list", do_list}, {"refresh", do_refresh}, {"forget", do_forget}, {"held", do_held},
-	    {"status", do_status}};
+	    {"status", do_status}, {"selftest", do_selftest}};
 	json_error_t error;
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
@@ -511,6 +568,8 @@ on_closed(struct session *session)
 	for (size_t i = 0; i < c->n; i++)
 		resolve_cancel(&c->awaited[i].wait);
 	free(c->awaited);
+	if (c->selftest != NULL)
+		c->selftest->conn = NULL;
 	if (c->timer != NULL)
 		event_free(c->timer);
 }

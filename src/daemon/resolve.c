@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "policy/decide.h"
+#include "policy/selftest.h"
 #include "util/log.h"
 #include "util/tree.h"
 #include "util/when.h"
@@ -436,7 +437,8 @@ note_full(struct resolver *r)
 
 /*
  * Finds or makes the job of a domain; one in the background that is waited for now moves ahead.
- * NULL: too many wait for their turn; whoever wants the domain asks again.
+ * NULL: too many wait for their turn, and whoever wants the domain asks again; or there is nothing
+ * to discover.
  */
 static struct job *
 job_start(struct resolver *r, const char *domain, bool background)
@@ -452,6 +454,8 @@ job_start(struct resolver *r, const char *domain, bool background)
 		}
 		return job;
 	}
+	if (selftest_reserved(domain))
+		return NULL;
 	if (r->status.queued >= QUEUED_MAX || r->stopping) {
 		note_full(r);
 		return NULL;
@@ -511,7 +515,9 @@ resolve_want(struct resolver *r, const char *domain)
 		return res;
 	known = store_get(r->parts.store, domain, &e, NULL) == STORE_OK;
 	res.verdict = entry_verdict(known ? &e : NULL, now);
-	if (res.verdict == VERDICT_UNDECIDED) {
+	if (res.verdict == VERDICT_UNDECIDED && selftest_reserved(domain)) {
+		res.verdict = VERDICT_NONE;
+	} else if (res.verdict == VERDICT_UNDECIDED) {
 		res.pushed = false;
 		if (!known || !resting(&e, now))
 			(void)job_start(r, domain, false);
@@ -520,7 +526,7 @@ resolve_want(struct resolver *r, const char *domain)
 	}
 	if (job != NULL && job->saving)
 		res.pushed = false;
-	if (known && e.used + USED_STEP_S <= now)
+	if (known && e.used + USED_STEP_S <= now && !selftest_reserved(domain))
 		writer_touch(r->parts.writer, domain, now - now % USED_STEP_S);
 	entry_clear(&e);
 	return res;
@@ -651,6 +657,8 @@ resolve_failed_check(struct resolver *r, const char *domain)
 	struct failed_check *check = tree_find(&r->checks, domain);
 	time_t now = time(NULL);
 
+	if (selftest_reserved(domain))
+		return false;
 	if (check != NULL) {
 		check->reported = now;
 		return false;

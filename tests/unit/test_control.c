@@ -273,6 +273,36 @@ query_list_status_and_forget_show_what_is_known(void **state UNUSED)
 }
 
 static void
+a_selftest_brings_policies_of_reserved_domains_and_no_other(void **state UNUSED)
+{
+	static const char *const bad = "{\"cmd\":\"selftest\",\"domain\":\"good.example\"}";
+
+	ask("{\"cmd\":\"selftest\",\"active\":true}");
+	assert_string_equal(text_of(answer), "{\"pushed\":true}");
+	assert_memory_equal(room_map(&room, "good.mtasts-selftest.invalid"), "enforce ", 8);
+	assert_string_equal(
+	    room_map(&room, "good.mtasts-selftest.invalid:mx.good.mtasts-selftest.invalid"), "mx");
+	ask("{\"cmd\":\"want\",\"domain\":\"good.mtasts-selftest.invalid\"}");
+	assert_string_equal(member("verdict"), "\"enforce\"");
+	assert_false(resolve_failed_check(room.resolver, "good.mtasts-selftest.invalid"));
+	ask("{\"cmd\":\"status\"}");
+	assert_string_equal(member("entries"), "7");
+	ask("{\"cmd\":\"selftest\",\"active\":false}");
+	assert_string_equal(text_of(answer), "{\"pushed\":true}");
+	assert_string_equal(room_map(&room, "good.mtasts-selftest.invalid"), "");
+	ask("{\"cmd\":\"status\"}");
+	assert_string_equal(member("entries"), "2");
+	assert_string_equal(member("lookups"), "0");
+	/* without a policy they have none, at once, and nothing is kept of them */
+	ask("{\"cmd\":\"await\",\"domains\":[\"x.mtasts-selftest.invalid\"],\"wait_ms\":60000}");
+	assert_string_equal(member("verdicts"),
+	    "[{\"domain\":\"x.mtasts-selftest.invalid\",\"verdict\":\"none\",\"pushed\":true}]");
+	assert_string_equal(room_map(&room, "x.mtasts-selftest.invalid"), "");
+	ask(bad);
+	assert_string_equal(member("code"), "64");
+}
+
+static void
 a_request_comes_in_pieces_and_two_in_one(void **state UNUSED)
 {
 	const char *bytes = "{\"cmd\":\"held\"}\n{\"cmd\":\"want\",\"domain\":\"none.example\"}\n";
@@ -442,6 +472,7 @@ main(void)
 	    ROOM(await_waits_as_long_as_asked_and_holds_what_is_not_settled),
 	    ROOM(await_answers_when_the_discovery_ends),
 	    ROOM(query_list_status_and_forget_show_what_is_known),
+	    ROOM(a_selftest_brings_policies_of_reserved_domains_and_no_other),
 	    ROOM(a_request_comes_in_pieces_and_two_in_one),
 	    ROOM(a_client_that_closes_its_side_still_gets_its_answers),
 	    ROOM(a_line_without_end_costs_the_connection),
