@@ -12,27 +12,12 @@
 #include <unistd.h>
 
 #include "ctl/doctor.h"
-#include "ctl/input.h"
+#include "ctl/mta.h"
 #include "site/client.h"
 #include "site/sock.h"
 #include "util/ascii.h"
 
 enum { DAEMON_WAIT_MS = 5000 };
-
-static struct cf *
-read_cf(const char *path, struct errmsg *em)
-{
-	struct input input;
-	struct errmsg why;
-	struct cf *cf;
-
-	if (input_read(path, stdin, CF_BYTES_MAX + 1, &input, em) != INPUT_OK)
-		return NULL;
-	if ((cf = cf_parse(input_cursor(&input), &why)) == NULL)
-		errmsg_set(em, "%s: %s", path, why.text);
-	input_clear(&input);
-	return cf;
-}
 
 static struct doctor_file
 look_at(const char *path)
@@ -245,8 +230,8 @@ int
 command_doctor(const struct invocation *inv)
 {
 	struct doctor_facts facts = {
-	    .cf_path = inv->cf_path != NULL ? inv->cf_path : "/etc/mail/sendmail.cf",
-	    .submit_path = inv->submit_path != NULL ? inv->submit_path : "/etc/mail/submit.cf",
+	    .cf_path = inv->cf_path != NULL ? inv->cf_path : MTA_CF,
+	    .submit_path = inv->submit_path != NULL ? inv->submit_path : MTA_SUBMIT_CF,
 	};
 	struct errmsg em;
 	struct config *config = config_read(inv->conf, &em);
@@ -261,8 +246,8 @@ command_doctor(const struct invocation *inv)
 		return code;
 	}
 	facts.config = config;
-	facts.cf = cf = read_cf(facts.cf_path, &facts.cf_error);
-	facts.submit = submit = read_cf(facts.submit_path, &facts.submit_error);
+	facts.cf = cf = mta_read_cf(facts.cf_path, &facts.cf_error);
+	facts.submit = submit = mta_read_cf(facts.submit_path, &facts.submit_error);
 	look_at_map(&facts);
 	facts.ca_file = look_at(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
 	facts.ca_path = look_at(cf != NULL ? cf_option(cf, "CACertPath") : NULL);

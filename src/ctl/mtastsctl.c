@@ -8,6 +8,7 @@
 #include "ctl/command.h"
 #include "ctl/doctor_command.h"
 #include "ctl/offline.h"
+#include "ctl/selftest_command.h"
 #include "site/config.h"
 
 enum {
@@ -42,6 +43,7 @@ static const struct command {
     {"status", command_status, "", 0, 0, 0},
     {"doctor", command_doctor, "[--snippet] [--cf FILE] [--submit-cf FILE]", 0, 0,
 	TAKES_CF | TAKES_SNIPPET},
+    {"selftest", command_selftest, "[--cf FILE]", 0, 0, TAKES_CF},
     {"parse-record", command_parse_record, "FILE | -", 1, 1, 0},
     {"lint", command_lint, "FILE | -", 1, 1, 0},
     {"match", command_match, "PATTERN HOST", 2, 2, 0},
@@ -57,6 +59,7 @@ static const char help[] =
     "  held                  domains that mail waits for\n"
     "  status                the daemon and its maps\n"
     "  doctor                check sendmail.cf, submit.cf, files and sockets\n"
+    "  selftest              send mail through Sendmail to hosts that break a policy, in private\n"
     "no daemon needed:\n"
     "  parse-record FILE|-   judge the TXT records of one name, one a line\n"
     "  lint FILE|-           judge a policy body\n"

@@ -6,7 +6,7 @@
 
 const char *const selftest_policies[SELFTEST_POLICIES] = {"good." SELFTEST_ZONE,
     "selfsigned." SELFTEST_ZONE, "wrongname." SELFTEST_ZONE, "notlisted." SELFTEST_ZONE,
-    "notls." SELFTEST_ZONE};
+    "notls." SELFTEST_ZONE, "alias." SELFTEST_ZONE};
 
 bool
 selftest_reserved(const char *domain)

@@ -14,7 +14,7 @@
 enum { SELFTEST_LIFE_S = 300 }; /* a policy that nobody takes back ends by itself */
 
 /* The domains that have a policy while a selftest runs: enforce, of the one MX host "mx.DOMAIN". */
-enum { SELFTEST_POLICIES = 5 };
+enum { SELFTEST_POLICIES = 6 };
 extern const char *const selftest_policies[SELFTEST_POLICIES];
 
 /* The zone or a domain in it: never discovered; without an entry it has no policy. */

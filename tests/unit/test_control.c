@@ -286,7 +286,7 @@ a_selftest_brings_policies_of_reserved_domains_and_no_other(void **state UNUSED)
 	assert_string_equal(member("verdict"), "\"enforce\"");
 	assert_false(resolve_failed_check(room.resolver, "good.mtasts-selftest.invalid"));
 	ask("{\"cmd\":\"status\"}");
-	assert_string_equal(member("entries"), "7");
+	assert_string_equal(member("entries"), "8");
 	ask("{\"cmd\":\"selftest\",\"active\":false}");
 	assert_string_equal(text_of(answer), "{\"pushed\":true}");
 	assert_string_equal(room_map(&room, "good.mtasts-selftest.invalid"), "");

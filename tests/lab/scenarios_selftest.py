@@ -1,0 +1,104 @@
+"""mtastsctl selftest: what it says of hosts that enforce, and of hosts where something was left out."""
+
+import json
+import os
+import re
+import time
+
+from scenario import scenario
+from steps import compare
+
+STEPS = ("good", "selfsigned", "wrongname", "notlisted", "notls", "alias", "live", "away")
+RIGHT = dict.fromkeys(("running",) + STEPS, "ok")
+CF = "/etc/mail/sendmail.cf"
+MAP = "/var/lib/mtasts/map/policy.db"
+
+
+def selftest(lab, *args):
+    """(exit status, {step: outcome}, {step: found})."""
+    done = lab.sender_machine.run(["/usr/sbin/mtastsctl", "selftest", "--json"] + list(args), check=False)
+    assert done.stdout, done
+    answer = json.loads(done.stdout)
+    assert answer["ok"] == (done.returncode == 0), done
+    return (done.returncode, {step["step"]: step["outcome"] for step in answer["steps"]},
+            {step["step"]: step["found"] or "" for step in answer["steps"]})
+
+
+def traces(lab):
+    """What a selftest could leave behind: entries, queued mail, processes, mounts, log lines."""
+    machine = lab.sender_machine
+    entries = [entry["domain"] for entry in lab.ours.ctl("list")["entries"]]
+    processes = [name for name in os.listdir("/proc") if name.isdigit() and "selftest" in _command(name)]
+    return entries, lab.sender.queue(), processes, machine.run(["cat", "/proc/self/mounts"]).stdout, lab.log.find(r"sendmail\[.*selftest")
+
+
+def _command(pid):
+    try:
+        with open("/proc/%s/cmdline" % pid) as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+@scenario(ours="selftest: a right host delivers and defers as it must, within seconds, and nothing is left behind, not even after SIGKILL or ^C")
+def right(lab, setup):
+    setup.start(lab)
+    before = traces(lab)
+    began = time.monotonic()
+    status, outcome, found = selftest(lab)
+    took = time.monotonic() - began
+    compare(outcome, RIGHT)
+    assert status == 0 and took < 20, (status, took)
+    assert traces(lab) == before, (traces(lab), before)
+    for kill in (False, True):
+        process = lab.sender_machine.popen(["/usr/sbin/mtastsctl", "selftest"])
+        time.sleep(1.5)
+        process.kill() if kill else process.terminate()
+        assert process.wait(10) == (-9 if kill else 75)
+        entries, *rest = traces(lab)
+        assert rest == list(before[1:]), rest
+        assert bool(entries) == kill, entries  # those end by themselves
+    assert selftest(lab)[0] == 0 and traces(lab) == before
+
+
+@scenario(ours="selftest: a site that observes is told what would be refused")
+def observing(lab, setup):
+    setup.settings = "enforcement = observe\n"
+    setup.start(lab)
+    status, outcome, found = selftest(lab)
+    compare(outcome, {step: "ok" if step in ("running", "good", "live") else "would" for step in ("running",) + STEPS})
+    assert status == 0 and "mx-mismatch" in found["notlisted"], found
+
+
+@scenario(ours="selftest: names what is not enforced on a host with a stock sendmail.cf, without CAs, rules, or a map, and with what undoes ours")
+def broken(lab, setup):
+    setup.start(lab)
+    machine, whole = lab.sender_machine, lab.sender_machine.read(CF)
+    refusals = {step for step in STEPS if step not in ("good", "live")}
+
+    def wrong(text):
+        machine.put(CF, text)
+        os.utime(machine.file(CF), (time.time() + 60,) * 2)
+        status, outcome, found = selftest(lab)
+        machine.put(CF, whole)
+        assert status == 78, (outcome, found)
+        assert outcome["running"] == "FAILED" and "older" in found["running"], found
+        return {step for step in STEPS if outcome[step] == "FAILED"}, found
+
+    def expect(text, steps, step, reason):
+        have, found = wrong(text)
+        assert have == steps and reason in found[step], (have, found)
+    expect(re.sub(r"(?m)^O CACertPath=.*\n", "", whole), {"good", "wrongname", "notlisted", "alias"}, "good", "verify=FAIL")
+    expect(whole + "O DontExpandCnames=False\n", {"alias"}, "alias", "delivered")
+    expect(whole.replace("SLocal_tls_rcpt\n", "Sother_rcpt\n"), refusals - {"away"}, "selfsigned", "delivered")
+    expect(whole.replace("R$* $| $* $| mx", "R$* $| $* $| $*"), {"wrongname", "notlisted", "alias"}, "notlisted", "delivered")
+    expect(re.sub(r"(?m)^Kmtastsq .*", "Kmtastsq socket -T<TMPF> local:/run/other.sock", whole), {"live"}, "live", "does not answer")
+    expect(re.sub(r"(?m)^DS$", "DSrelay.sender.test", whole), set(STEPS), "good", "smart host")
+    lab.sender.configure()  # stock
+    have, found = wrong(machine.read(CF))
+    assert have == refusals, (have, found)
+    machine.put(CF, whole)
+    machine.run(["chmod", "600", MAP])  # of the user mtasts: Sendmail opens only what is safe
+    machine.run(["chown", "nobody:nogroup", MAP])
+    status, outcome, found = selftest(lab)
+    assert status == 75 or status == 78, (status, outcome, found)
