@@ -15,6 +15,11 @@ dnl   away=record|defer|deliver	unknown domains while mtastsd does not answer: a
 dnl						map says (record), always deferred, or always delivered unchecked
 dnl A SOCKET that begins with / is a local one.
 dnl
+dnl For what this Sendmail was built without (sendmail -d0.13 -bt tells, and sendmail/README what is lost):
+dnl   without=altnames	without _FFR_TLS_ALTNAMES: the common name of a certificate is all that is seen; sni too
+dnl   without=sni		without _FFR_MTA_STS: the name of the server cannot be sent
+dnl   live=program, live=program:/path/mtastsctl	without SOCKETMAP	(/usr/sbin/mtastsctl)
+dnl
 dnl The file is read twice. On the FEATURE line it takes the arguments and its place among the milters; the rest
 dnl is done when the whole .mc file has been read (m4wrap), so that the order of its lines does not matter.
 dnl
@@ -40,11 +45,15 @@ define(`_MTASTS_ARG_',
 `ifelse(`$1', `', `',
 	`$1', `msp', `define(`_MTASTS_MSP_', `1')',
 	substr(`$1', 0, 4), `map=', `define(`_MTASTS_MAP_', `substr(`$1', 4)')',
+	`$1', `live=program', `define(`_MTASTS_CTL_', `/usr/sbin/mtastsctl')',
+	substr(`$1', 0, 13), `live=program:', `define(`_MTASTS_CTL_', `substr(`$1', 13)')',
+	`$1', `without=altnames', `define(`_MTASTS_NO_ALTNAMES_', `1')define(`_MTASTS_NO_SNI_', `1')',
+	`$1', `without=sni', `define(`_MTASTS_NO_SNI_', `1')',
 	substr(`$1', 0, 5), `live=', `define(`_MTASTS_LIVE_', `_MTASTS_SOCKET_(substr(`$1', 5))')',
 	substr(`$1', 0, 9), `milter=S=', `define(`_MTASTS_MILTER_X_', `substr(`$1', 7)')',
 	substr(`$1', 0, 7), `milter=', `define(`_MTASTS_MILTER_', `_MTASTS_SOCKET_(substr(`$1', 7))')',
 	substr(`$1', 0, 5), `away=', `define(`_MTASTS_AWAY_', substr(`$1', 5))',
-	`_MTASTS_ERROR_(`unknown argument "$1" (map=, live=, milter=, away=, msp)')')')
+	`_MTASTS_ERROR_(`unknown argument "$1" (map=, live=, milter=, away=, without=altnames, without=sni, msp)')')')
 define(`_MTASTS_ARGLIST_', `_MTASTS_ARG_(`$1')`'ifelse(eval($# > 1), `1', `_MTASTS_ARGLIST_(shift($@))')')
 _MTASTS_ARGLIST_(_ARGS_)
 
@@ -127,11 +136,11 @@ dnl Hold back what the site has put into LOCAL_RULESETS: our rules come first an
 divert(92)undivert(9)
 divert(6)
 # MTA-STS: sendmail/README of mtasts tells what each line is for
-O SetCertAltnames=true
+ifdef(`_MTASTS_NO_ALTNAMES_', `dnl', `O SetCertAltnames=true')
 # no -o: a map that is missing must not look like an empty one
 Kmtasts hash -T<TMPF> _MTASTS_MAP_
 ifelse(_MTASTS_LIVE_, `none', `', `# -f keeps the case of the queue id, -t leaves our own text as the reason in mailq
-Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_')
+ifdef(`_MTASTS_CTL_', `Kmtastsq program -f -t -T<TMPF> _MTASTS_CTL_ lookup --', `Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_')')
 # names of our own: Kmacro and Karith are not in every configuration
 Kmtasts_mac macro
 Kmtasts_cmp arith
@@ -339,9 +348,10 @@ R$* $| $*		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: validation-failure witho
 
 # A DNS-ID that fits, exactly or by one wildcard label.
 Smtasts_san
-R$={cert_altnames}	$@ sanok
+define(`_MTASTS_NAMES_', ifdef(`_MTASTS_NO_ALTNAMES_', `$&{cn_subject}', `$={cert_altnames}'))dnl
+R`'_MTASTS_NAMES_	$@ sanok
 R$- . $+		$: *.$2
-R$={cert_altnames}	$@ sanok
+R`'_MTASTS_NAMES_	$@ sanok
 R$*			$@ nosan
 
 # mtastsd looks at the TXT record at once (RFC 8461 section 5); its answer changes nothing here.
@@ -391,6 +401,7 @@ R$*			$: $1 $| $>mtasts_rcpt $1
 R$* $| $# $*		$#$2
 R$* $| $*		$: $1
 
+ifdef(`_MTASTS_NO_SNI_', `', `dnl
 # SNI always: which of several recipients comes first must not matter
 ifdef(`_TLS_SESSION_FEATURES_', `dnl
 Stls_srv_features
@@ -416,9 +427,9 @@ R$*			$@ servername=hostname')', `dnl
 Stls_clt_features
 R$*			$@ servername=hostname')
 
-divert(9)undivert(92)
+')divert(9)undivert(92)
 divert(-1)
 dnl replaced above by rules that add the server name
-undefine(`_TLS_SESSION_FEATURES_')
+ifdef(`_MTASTS_NO_SNI_', `', `undefine(`_TLS_SESSION_FEATURES_')')
 ')
 divert(-1)

@@ -7,6 +7,7 @@
 #include "ctl/ask.h"
 #include "ctl/command.h"
 #include "ctl/doctor_command.h"
+#include "ctl/lookup.h"
 #include "ctl/offline.h"
 #include "ctl/selftest_command.h"
 #include "site/config.h"
@@ -41,6 +42,7 @@ static const struct command {
     {"forget", command_forget, "DOMAIN", 1, 1, 0},
     {"held", command_held, "", 0, 0, 0},
     {"status", command_status, "", 0, 0, 0},
+    {"lookup", command_lookup, "[--] KEY", 1, 1, 0},
     {"doctor", command_doctor, "[--snippet] [--cf FILE] [--submit-cf FILE]", 0, 0,
 	TAKES_CF | TAKES_SNIPPET},
     {"selftest", command_selftest, "[--cf FILE]", 0, 0, TAKES_CF},
@@ -58,6 +60,7 @@ static const char help[] =
     "  forget DOMAIN         drop what is known of a domain, its requirement too\n"
     "  held                  domains that mail waits for\n"
     "  status                the daemon and its maps\n"
+    "  lookup [--] KEY       one live lookup, for Sendmail's program map\n"
     "  doctor                check sendmail.cf, submit.cf, files and sockets\n"
     "  selftest              send mail through Sendmail to hosts that break a policy, in private\n"
     "no daemon needed:\n"

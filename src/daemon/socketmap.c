@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/netstring.h"
+#include "util/netstring.h"
 #include "daemon/serve.h"
 #include "util/ascii.h"
 #include "util/log.h"

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "daemon/netstring.h"
+#include "util/netstring.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

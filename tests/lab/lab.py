@@ -54,7 +54,7 @@ class Lab:
     def mx_host(self, name, kind="good", server=None, sans=None, **habits):
         """Make an MX host with an address record; returns its address.
 
-        kind: good, wildcard, wrongsan, nosan, selfsigned, expired, notls, refuse, break.
+        kind: good, wildcard, wrongsan, nosan, wildcn (no SAN either, CN a wildcard), selfsigned, expired, notls, refuse, break.
         server: "postfix" or "sink"; by default Postfix for good and wildcard, the sink for the rest.
         sans: other subjectAltNames than the kind's own. habits: see Sinks.open.
         """
@@ -77,8 +77,8 @@ class Lab:
             return self.pki.leaf("mx.lab", sans or ["*." + parent])
         if kind == "wrongsan":
             return self.pki.leaf(name, sans or ["other." + parent])
-        if kind == "nosan":
-            return self.pki.leaf(name)
+        if kind in ("nosan", "wildcn"):
+            return self.pki.leaf(name if kind == "nosan" else "*." + parent)
         return self.pki.leaf("mx.lab", sans or [name], signer="self" if kind == "selfsigned" else "ca", expired=kind == "expired")
 
     def point(self, domain, *hosts):

@@ -4,6 +4,7 @@
     CACHE/KEY/sender   what Sendmail and our programs need, on top of base
     CACHE/KEY/world    DNS server, web server and MX, on top of base: of Debian 12 only, whatever the sender is
     CACHE/KEY/build    what builds our programs for the suite, on top of base: where it is not the suite of the tests' host
+    CACHE/sendmail-KEY other builds of Sendmail, from the source of Debian's package
 
 KEY is a hash of the suite and of the package lists: another list makes another cache entry.
 """
@@ -36,6 +37,35 @@ SUITES = {
                   "liblmdb-dev", "libdb5.3-dev", "libconfuse-dev", "libjansson-dev", "libidn2-dev", "libmilter-dev"],
     },
 }
+# Parts that Debian's Sendmail is built with and others are not, as compiler flags. _FFR_MTA_STS needs _FFR_TLS_ALTNAMES.
+SENDMAILS = {"bare": "", "noaltnames": "-DSOCKETMAP", "nosni": "-DSOCKETMAP -D_FFR_TLS_ALTNAMES"}
+SENDMAIL_PACKAGES = ["gcc", "libc6-dev", "make", "m4", "libssl-dev", "libdb5.3-dev", "dpkg-dev"]
+SENDMAIL_SCRIPT = """set -e
+sed 's/^deb /deb-src /' /etc/apt/sources.list >/etc/apt/sources.list.d/source.list
+apt-get update -q
+apt-get install -y -q %(packages)s
+mkdir /source
+cd /source
+apt-get source -q sendmail
+cd sendmail-*/
+cat >devtools/Site/site.config.m4 <<'END'
+define(`confOPTIMIZE', `-O0')
+define(`confMAPDEF', `-DNEWDB -DMAP_REGEX')
+define(`confENVDEF', `-DHASFLOCK=1 -DNETINET6=1 -DSTARTTLS -DTLS_EC=1 -DMILTER -DNETUNIX=1 -D_FFR_REJECT_NUL_BYTE')
+define(`confLIBS', `-lssl -lcrypto -ldb -lresolv')
+define(`confNO_MAN_BUILD', `yes')
+END
+export MAKEFLAGS=-j%(jobs)d
+(cd libsm && sh Build)
+(cd libsmutil && sh Build)
+(cd sendmail && sh Build)
+cd obj*/sendmail
+build() {
+	rm -f sendmail main.o $(grep -lE 'SOCKETMAP|_FFR_MTA_STS|_FFR_TLS_ALTNAMES' *.c | sed 's/c$/o/')
+	make "CC=cc $2" sendmail
+	cp sendmail "/built/$1"
+}
+"""
 RUN_AS = {  # daemons of these accounts need their state directories; nothing else is changed in a root
     "LANG": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive",
 }
@@ -95,6 +125,30 @@ def ensure(say=lambda text: print(text, file=sys.stderr, flush=True)):
             say("lab: roots ready after %d s" % (time.monotonic() - began))
 
 
+def sendmails(say=lambda text: print(text, file=sys.stderr, flush=True)):
+    """The directory of other builds of Sendmail, one file each: SENDMAILS; built when it is not there yet (about a minute)."""
+    text = json.dumps([path(WORLD), SENDMAILS, SENDMAIL_PACKAGES, SENDMAIL_SCRIPT], sort_keys=True)
+    entry = os.path.join(CACHE, "sendmail-" + hashlib.sha256(text.encode()).hexdigest()[:12])
+    with open(os.path.join(CACHE, "sendmail-lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.isdir(entry):
+            shutil.rmtree(entry + ".new", ignore_errors=True)
+            os.makedirs(entry + ".new/root/built")
+            say("lab: building Sendmails of other kinds (once; a minute or two)")
+            if isolate.run(lambda: _build_sendmails(entry + ".new"), network=False) != 0:
+                raise isolate.Lacking("the Sendmails of other kinds could not be built; see %s.new/*.log" % entry)
+            os.rename(entry + ".new/root/built", entry)
+            shutil.rmtree(entry + ".new")
+    return entry
+
+
+def _build_sendmails(building):
+    root = _overlay(building, "root", os.path.join(path(WORLD), "base"))
+    script = SENDMAIL_SCRIPT % {"packages": " ".join(SENDMAIL_PACKAGES), "jobs": os.cpu_count()}
+    _logged(building, "root", ["chroot", root, "sh", "-c", script + "".join("build %s '%s'\n" % item for item in SENDMAILS.items())])
+    return 0
+
+
 def _build(building, suite_name):
     archives = sources(suite_name)
     base, empty = os.path.join(building, "base"), os.path.join(building, "empty")
@@ -149,7 +203,7 @@ def _overlay(building, name, lower):
     """Mount an overlay whose upper directory becomes the layer; volatile: nobody waits for the disk."""
     upper, work, merged = (os.path.join(building, name + suffix) for suffix in ("", ".work", ".merged"))
     for directory in (upper, work, merged):
-        os.mkdir(directory)
+        os.makedirs(directory, exist_ok=True)
     options = "lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work)
     try:
         isolate.mount("overlay", merged, "overlay", options + ",volatile")

@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 
 import isolate
+import roots
 import setups
 
 REGISTRY = []
@@ -22,21 +23,25 @@ class Scenario:
     seconds: int
     only: str
     chosen: bool
+    sendmail: str
 
     @property
     def id(self):
         return "%s.%s.%s" % (self.function.__module__.removeprefix("scenarios_"), self.function.__name__, self.setup.name)
 
 
-def scenario(seconds=120, only=None, chosen=False, **sentences):
+def scenario(seconds=120, only=None, chosen=False, sendmail=None, **sentences):
     """Declare a scenario, once for each setup named: @scenario(stock="what is seen", ours="what is seen") def f(lab, setup).
 
     The sentence says what is proved and is the scenario's name. seconds: the whole scenario is ended after this time.
-    only: the one suite that has what it needs; chosen: one of the few that are run for every suite (tests/lab/run --chosen).
+    only: the one suite that has what it needs; chosen: one of the few that are run for every suite (tests/lab/run --chosen);
+    sendmail: another build than Debian's (roots.SENDMAILS), for Debian 12.
     """
+    only = only or (roots.WORLD if sendmail else None)
+
     def declare(function):
         for name, sentence in sentences.items():
-            REGISTRY.append(Scenario(sentence, function, setups.SETUPS[name], seconds, only, chosen or only is not None))
+            REGISTRY.append(Scenario(sentence, function, setups.SETUPS[name], seconds, only, chosen or only is not None, sendmail))
         return function
     return declare
 
@@ -50,6 +55,8 @@ def execute(item):
         began = lab.Lab()
         made.append(began)
         setup = item.setup()
+        if item.sendmail:
+            began.sender.exchange(os.path.join(roots.sendmails(), item.sendmail))
         try:
             item.function(began, setup)
             _afterwards(began, setup)

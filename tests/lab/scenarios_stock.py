@@ -2,6 +2,7 @@
 
 import time
 
+import roots
 from lab import Domain
 from scenario import scenario
 
@@ -181,11 +182,11 @@ def g_smart_host(lab, setup):
     expect(lab, setup, tried(lab, "u@good.test"), stock={"u@good.test": "queued"}, ours={"u@good.test": "delivered"})
 
 
-@scenario(**both("breakage h: Clt_Features with flag M for the smart host exempts nothing, mail is deferred",
+@scenario(**both("breakage h: Clt_Features with flag M for the smart host exempts nothing, mail is deferred (8.18 heeds it)",
                  "h closed: beside FEATURE(tls_session_features) and its Clt_Features a smart host needs no exemption"))
 def h_clt_features(lab, setup):
     setup.start(lab, mc=["FEATURE(`access_db')dnl", "FEATURE(`tls_session_features')dnl", "FEATURE(`mailertable')dnl"],
                 access={"Clt_Features:smart.test": "M"}, mailertable={"mtable.test": "esmtp:[smart.test]"})
     lab.mx_host("smart.test")
     setup.enforce(lab, lab.domain("mtable.test"))
-    expect(lab, setup, tried(lab, "u@mtable.test"), stock={"u@mtable.test": "queued"}, ours={"u@mtable.test": "delivered"})
+    expect(lab, setup, tried(lab, "u@mtable.test"), stock={"u@mtable.test": "queued" if roots.suite() == roots.WORLD else "delivered"}, ours={"u@mtable.test": "delivered"})

@@ -32,7 +32,7 @@ expect() {
 }
 
 # every command that the program knows by its help, and nothing else
-for command in query list refresh forget held status doctor parse-record lint match; do
+for command in query list refresh forget held status lookup doctor parse-record lint match; do
 	expect +$command ''
 done
 expect parse-record pa

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "daemon/netstring.h"
+#include "util/netstring.h"
 
 static void
 whole_frames_are_taken_one_by_one(void **state UNUSED)

@@ -1,4 +1,4 @@
-#include "daemon/netstring.h"
+#include "util/netstring.h"
 
 #include "util/ascii.h"
 

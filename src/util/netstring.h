@@ -1,6 +1,6 @@
-/* daemon/netstring.h: the frames of the socketmap protocol: "LENGTH:BYTES,". */
-#ifndef DAEMON_NETSTRING_H
-#define DAEMON_NETSTRING_H
+/* util/netstring.h: the frames of the socketmap protocol: "LENGTH:BYTES,". */
+#ifndef UTIL_NETSTRING_H
+#define UTIL_NETSTRING_H
 
 #include "util/cursor.h"
 #include "util/errmsg.h"
