@@ -16,7 +16,6 @@ enum {
 	PAGE_LEAF = 0x02,
 	PAGE_OVERFLOW = 0x04,
 	PAGE_META = 0x08,
-	PAGE_KIND = 0x6f,
 	NODE_BIG = 0x01,  /* the value is on overflow pages */
 	NODE_TREE = 0x02, /* the value is a struct datafile_tree */
 	TREE_INTEGER_KEY = 0x08,
@@ -305,8 +304,8 @@ big_value(struct walk *w, struct tree *t, struct cursor key, size_t page, size_t
 		return false;
 	ok = read_page(w, page, bytes, sizeof(header) + len);
 	memcpy(&header, bytes, sizeof(header));
-	if (ok && (header.page != page || (header.flags & PAGE_KIND) != PAGE_OVERFLOW ||
-		      header.u.n_overflow != n))
+	if (ok &&
+	    (header.page != page || header.flags != PAGE_OVERFLOW || header.u.n_overflow != n))
 		ok = damaged(w, page, "is not the big value that it should be");
 	t->overflow_pages += n;
 	ok = ok && item_found(w, t, page, key, cursor_of(bytes + sizeof(header), len));
@@ -388,7 +387,7 @@ walk_nodes(struct walk *w, struct tree *t, const unsigned char *bytes, unsigned 
 		struct cursor rest = {bytes + at + sizeof(node), bytes + size};
 		if (node.key_len > cursor_len(&rest))
 			return damaged(w, header.page, "has a key beyond its end");
-		if (!((header.flags & PAGE_KIND) == PAGE_LEAF
+		if (!(header.flags == PAGE_LEAF
 			    ? leaf_node(w, t, header.page, &node, rest)
 			    : branch_node(w, t, header.page, &node, rest, depth, i == 0)))
 			return false;
@@ -407,7 +406,8 @@ page_valid(struct walk *w, struct tree *t, size_t page, const unsigned char *byt
 	upper = header.u.bounds.upper;
 	if (header.page != page)
 		return damaged(w, page, "holds another page, or nothing");
-	if ((header.flags & PAGE_KIND) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+	/* no other bit: LMDB would take the page for one that it is changing, and not write it */
+	if (header.flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
 		return damaged(w, page, "is of a wrong kind");
 	if (lower < sizeof(header) + least * sizeof(uint16_t) || lower > upper ||
 	    upper > w->head->page_size || lower % 2 != 0)

@@ -51,6 +51,7 @@ result_of(int rc)
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:
+	case EIO: /* LMDB's word for a short write: a disk or a limit that is nearly full */
 		return STORE_FULL;
 	case MDB_PAGE_NOTFOUND:
 	case MDB_CORRUPTED:
@@ -72,6 +73,7 @@ remedy_of(int rc)
 	switch (result_of(rc)) {
 	case STORE_FULL:
 		return rc == MDB_MAP_FULL ? "raise the store's size in mtasts.conf and restart"
+		       : rc == EIO        ? "free space on its disk; the kernel log tells of errors"
 					  : "free space on its disk";
 	case STORE_DAMAGED:
 		return "restart mtastsd, which checks the file and recovers";

@@ -206,6 +206,13 @@ make_a_leaf_a_branch(unsigned char *file)
 	entry_leaf(file)[10] = 1;
 }
 
+/* As one that LMDB keeps back from writing. */
+static void
+set_another_flag_of_a_page(unsigned char *file)
+{
+	entry_leaf(file)[11] = 0x80;
+}
+
 static void
 lead_twice_to_a_page(unsigned char *file)
 {
@@ -373,6 +380,7 @@ each_thing_broken_by_itself_is_found(void **state UNUSED)
 	    {count_one_more, "should have"},
 	    {renumber_a_page, "holds another page"},
 	    {make_a_leaf_a_branch, "wrong kind"},
+	    {set_another_flag_of_a_page, "wrong kind"},
 	    {lead_twice_to_a_page, "used twice"},
 	    {lead_beyond_all_pages, "does not exist"},
 	    {free_a_used_page, "used twice"},
