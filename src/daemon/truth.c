@@ -165,7 +165,9 @@ import_one(struct truth *t, const char *domain, const struct requirement *r)
 	    .expires = now + life_s,
 	    .recheck = now,
 	    .refetch = now,
-	    .used = now};
+	    .used = now,
+	    .first = now,
+	    .look = {.row = ROW_IMPORTED, .at = now, .txt = TXT_TEMPFAIL}};
 	struct errmsg em = {""};
 	bool ok = false;
 

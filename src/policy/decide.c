@@ -176,7 +176,7 @@ hold(struct entry *e, time_t began, time_t now, const struct decide_limits *limi
 }
 
 /* DNS trouble is never "no policy" by itself: what DNS said before is kept, then mail is held. */
-static const char *
+static enum row
 bear_trouble(struct entry *e, time_t now, const struct decide_limits *limits)
 {
 	bool none = e->state == ENTRY_NONE && !entry_ahead(e, now);
@@ -187,14 +187,34 @@ bear_trouble(struct entry *e, time_t now, const struct decide_limits *limits)
 		if (e->expires < until)
 			e->expires = until;
 		e->recheck = now + DECIDE_NEGATIVE_MIN_S;
-		return "DNS trouble: none kept";
+		return ROW_TROUBLE_NONE_KEPT;
 	}
 	if (none && e->wanted == 0 && now < e->expires) {
 		e->recheck = now + DECIDE_RECHECK_MIN_S;
-		return "DNS trouble: none of the failed fetch kept";
+		return ROW_TROUBLE_FAILED_KEPT;
 	}
 	hold(e, hold_began(e, now), now, limits);
-	return e->state == ENTRY_UNDECIDED ? "DNS trouble: held" : "DNS trouble: hold ended, none";
+	return e->state == ENTRY_UNDECIDED ? ROW_TROUBLE_HELD : ROW_TROUBLE_HOLD_ENDED;
+}
+
+/* The row's name, for the log. */
+static const char *
+note_look(struct entry *e, const struct evidence *ev, enum row row, time_t now)
+{
+	struct look *l = &e->look;
+
+	memset(l, 0, sizeof(*l));
+	l->row = row;
+	l->at = now;
+	l->txt = ev->txt;
+	l->fetch = ev->fetch;
+	if (ev->txt == TXT_RECORD)
+		memcpy(l->id, ev->id, sizeof(l->id));
+	else
+		snprintf(l->reason, sizeof(l->reason), "%s", ev->txt_reason);
+	if (e->first == 0)
+		e->first = now;
+	return row_name(row);
 }
 
 enum decision
@@ -218,7 +238,7 @@ decide(const struct entry *cached, const struct evidence *ev, time_t now,
 	if ((live || record) && ev->fetch == FETCH_POLICY) {
 		if (!take_policy(next, ev, now, limits))
 			return DECIDE_KEEP;
-		*why = live ? "policy replaced" : "policy fetched";
+		*why = note_look(next, ev, live ? ROW_POLICY_REPLACED : ROW_POLICY_FETCHED, now);
 		return DECIDE_SAVE;
 	}
 	if ((live || record) && ev->fetch == FETCH_FAILED)
@@ -226,22 +246,26 @@ decide(const struct entry *cached, const struct evidence *ev, time_t now,
 
 	if (live) { /* section 5.1: nothing but a newer policy or its expiry ends it */
 		keep_policy(next, ev, now);
-		*why = ev->fetch == FETCH_FAILED ? "policy kept: fetch failed"
-		       : ev->txt == TXT_TEMPFAIL ? "policy kept: DNS trouble"
-		       : !record                 ? "policy kept: no valid record"
-		       : strcmp(e->id, ev->id)   ? "policy kept: new id backs off"
-						 : "policy kept: same id";
+		*why = note_look(next, ev,
+		    ev->fetch == FETCH_FAILED    ? ROW_KEPT_FETCH_FAILED
+		    : ev->txt == TXT_TEMPFAIL    ? ROW_KEPT_DNS_TROUBLE
+		    : !record                    ? ROW_KEPT_NO_RECORD
+		    : strcmp(e->id, ev->id) != 0 ? ROW_KEPT_BACKS_OFF
+						 : ROW_KEPT_SAME_ID,
+		    now);
 		return ev->fetch == FETCH_NOT_TRIED && !entry_stale(e, now) ? DECIDE_KEEP
 									    : DECIDE_SAVE;
 	}
 	if (record) {
 		none_for_failure(next);
-		*why = ev->fetch == FETCH_FAILED ? "fetch failed: none" : "fetch backs off: none";
+		*why = note_look(next, ev,
+		    ev->fetch == FETCH_FAILED ? ROW_NONE_FETCH_FAILED : ROW_NONE_BACKS_OFF, now);
 	} else if (ev->txt == TXT_TEMPFAIL) {
-		*why = bear_trouble(next, now, limits);
+		*why = note_look(next, ev, bear_trouble(next, now, limits), now);
 	} else {
 		none_for_absence(next, ev, now);
-		*why = ev->txt == TXT_ABSENT ? "no record: none" : "invalid record: none";
+		*why = note_look(next, ev,
+		    ev->txt == TXT_ABSENT ? ROW_NONE_NO_RECORD : ROW_NONE_INVALID_RECORD, now);
 	}
 	return DECIDE_SAVE;
 }

@@ -46,8 +46,6 @@ struct decide_limits {
 	uint32_t spread;   /* a hash of the domain, to spread refetches over the day */
 };
 
-enum fetch_result { FETCH_NOT_TRIED, FETCH_POLICY, FETCH_FAILED };
-
 /* What discovery saw. Borrowed by decide(), which copies what it keeps. */
 struct evidence {
 	enum txt_result txt;
@@ -72,7 +70,7 @@ enum decision {
  *           (back-off per id), `used`, the confirmation of a none (kept through DNS trouble for
  *           NONE_GOOD_S) and the hold that it was (trouble that goes on is held once)
  *   next    set on SAVE, and on KEEP (all zero when out of memory); the caller clears it
- *   why     the row of the table that applied, for the log (static string)
+ *   why     the row of the table that applied, for the log (static string); next keeps it by name
  * FETCH is asked for when nothing is live and TXT has a record, when a policy is live and TXT has a
  * new id, and when a live policy's refetch is due, whatever TXT says; never within a back-off.
  */

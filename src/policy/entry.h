@@ -12,6 +12,7 @@
 
 #include "policy/domain.h"
 #include "policy/policy.h"
+#include "policy/row.h"
 #include "policy/txt.h"
 #include "util/when.h"
 
@@ -36,6 +37,18 @@ struct failure {
 	char reason[FAILURE_REASON_MAX];
 };
 
+enum fetch_result { FETCH_NOT_TRIED, FETCH_POLICY, FETCH_FAILED };
+
+/* The look that made the entry what it is: what came, and what decide() made of it. */
+struct look {
+	enum row row;
+	time_t at; /* 0: not noted; then nothing else is */
+	enum txt_result txt;
+	char id[TXT_ID_MAX + 1];         /* TXT_RECORD: the record's */
+	char reason[FAILURE_REASON_MAX]; /* otherwise: why, for people */
+	enum fetch_result fetch;
+};
+
 /* Times are seconds since the epoch; 0 is "never". Free with entry_clear(). */
 struct entry {
 	enum entry_state state;
@@ -48,6 +61,8 @@ struct entry {
 	time_t refetch;   /* the body is fetched again from then on, whatever TXT says */
 	time_t wanted;    /* the first want: of an UNDECIDED, or of the ended hold behind a NONE */
 	time_t used;      /* the last want, kept to the hour so that it is seldom written */
+	time_t first;     /* the first want of all, or the import from a map; 0: not noted */
+	struct look look;
 	struct failure failure;
 };
 

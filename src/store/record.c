@@ -8,7 +8,14 @@
 #include "store/checksum.h"
 #include "util/ascii.h"
 
-enum { VERSION = 1, N_TIMES = 10, HEAD_LEN = 8 + 8 * N_TIMES + 8 + 8, SUM_LEN = 8 };
+enum {
+	VERSION = 2,
+	N_TIMES = 10,
+	HEAD_1_LEN = 8 + 8 * N_TIMES + 8 + 8,
+	LOOK_LEN = 2 * 8 + 8, /* what version 2 added to the head */
+	HEAD_LEN = HEAD_1_LEN + LOOK_LEN,
+	SUM_LEN = 8
+};
 
 /* ---- numbers ---- */
 
@@ -99,6 +106,24 @@ policy_valid(const struct entry *e)
 	return e->policy->mode <= MODE_ENFORCE;
 }
 
+/* A look that was not noted is nothing but zero. */
+static bool
+look_numbers_valid(time_t at, uint64_t row, uint64_t txt, uint64_t fetch)
+{
+	return time_valid(at) && row <= ROW_LAST && txt <= TXT_TEMPFAIL && fetch <= FETCH_FAILED &&
+	       (at != 0) == (row != ROW_NOT_NOTED);
+}
+
+static bool
+look_valid(const struct entry *e)
+{
+	const struct look *l = &e->look;
+
+	return time_valid(e->first) && look_numbers_valid(l->at, l->row, l->txt, l->fetch) &&
+	       id_valid(l->id, strnlen(l->id, sizeof(l->id))) &&
+	       reason_valid(l->reason, strnlen(l->reason, FAILURE_REASON_MAX));
+}
+
 static bool
 entry_valid(const struct entry *e, time_t due)
 {
@@ -108,7 +133,7 @@ entry_valid(const struct entry *e, time_t due)
 	for (size_t i = 0; i < N_TIMES; i++)
 		if (!time_valid(times[i]))
 			return false;
-	return policy_valid(e) && e->failure.type <= STS_WEBPKI_INVALID &&
+	return policy_valid(e) && look_valid(e) && e->failure.type <= STS_WEBPKI_INVALID &&
 	       id_valid(e->id, strnlen(e->id, sizeof(e->id))) &&
 	       id_valid(e->failure.id, strnlen(e->failure.id, sizeof(e->failure.id))) &&
 	       reason_valid(e->failure.reason, strnlen(e->failure.reason, FAILURE_REASON_MAX));
@@ -117,7 +142,8 @@ entry_valid(const struct entry *e, time_t due)
 static size_t
 rest_len(const struct entry *e)
 {
-	size_t len = strlen(e->id) + strlen(e->failure.id) + strlen(e->failure.reason);
+	size_t len = strlen(e->id) + strlen(e->failure.id) + strlen(e->failure.reason) +
+		     strlen(e->look.id) + strlen(e->look.reason);
 
 	for (size_t i = 0; e->policy != NULL && i < e->policy->n_mx; i++)
 		len += 1 + strlen(e->policy->mx[i]);
@@ -150,6 +176,14 @@ put_head(unsigned char **p, const struct entry *e, time_t due, size_t rest)
 	put_le(p, strlen(e->failure.id), 1);
 	put_le(p, strlen(e->failure.reason), 2);
 	put_le(p, rest, 4);
+	put_le(p, (uint64_t)e->first, 8);
+	put_le(p, (uint64_t)e->look.at, 8);
+	put_le(p, e->look.row, 1);
+	put_le(p, e->look.txt, 1);
+	put_le(p, e->look.fetch, 1);
+	put_le(p, strlen(e->look.id), 1);
+	put_le(p, strlen(e->look.reason), 2);
+	put_le(p, 0, 2);
 }
 
 static void
@@ -158,6 +192,8 @@ put_rest(unsigned char **p, const struct entry *e)
 	put_bytes(p, e->id, strlen(e->id));
 	put_bytes(p, e->failure.id, strlen(e->failure.id));
 	put_bytes(p, e->failure.reason, strlen(e->failure.reason));
+	put_bytes(p, e->look.id, strlen(e->look.id));
+	put_bytes(p, e->look.reason, strlen(e->look.reason));
 	for (size_t i = 0; e->policy != NULL && i < e->policy->n_mx; i++) {
 		put_le(p, strlen(e->policy->mx[i]), 1);
 		put_bytes(p, e->policy->mx[i], strlen(e->policy->mx[i]));
@@ -191,7 +227,7 @@ struct head {
 	struct entry entry;
 	enum mode mode;
 	uint32_t max_age_s, n_mx;
-	size_t id_len, failure_id_len, reason_len, rest_len;
+	size_t id_len, failure_id_len, reason_len, rest_len, look_id_len, look_reason_len;
 	int64_t due;
 };
 
@@ -216,6 +252,28 @@ take_times(struct cursor *c, struct entry *e, time_t *due)
 	return valid;
 }
 
+static bool
+take_look(struct cursor *c, struct head *h)
+{
+	struct look *l = &h->entry.look;
+	uint64_t row, txt, fetch;
+
+	if (cursor_len(c) < LOOK_LEN + SUM_LEN || !take_time(c, &h->entry.first))
+		return false;
+	l->at = (time_t)get_le(c, 8);
+	row = get_le(c, 1);
+	txt = get_le(c, 1);
+	fetch = get_le(c, 1);
+	h->look_id_len = get_le(c, 1);
+	h->look_reason_len = get_le(c, 2);
+	if (get_le(c, 2) != 0 || !look_numbers_valid(l->at, row, txt, fetch))
+		return false;
+	l->row = (enum row)row;
+	l->txt = (enum txt_result)txt;
+	l->fetch = (enum fetch_result)fetch;
+	return true;
+}
+
 /* Nothing is owned by the entry yet, whatever is returned. */
 static bool
 take_head(struct cursor *c, struct head *h)
@@ -234,8 +292,8 @@ take_head(struct cursor *c, struct head *h)
 	h->failure_id_len = get_le(c, 1);
 	h->reason_len = get_le(c, 2);
 	h->rest_len = get_le(c, 4);
-	if (version != VERSION || state > ENTRY_POLICY || mode > MODE_ENFORCE ||
-	    type > STS_WEBPKI_INVALID)
+	if (version < 1 || version > VERSION || state > ENTRY_POLICY || mode > MODE_ENFORCE ||
+	    type > STS_WEBPKI_INVALID || (version > 1 && !take_look(c, h)))
 		return false;
 	h->entry.state = (enum entry_state)state;
 	h->entry.failure.type = (enum sts_type)type;
@@ -313,13 +371,15 @@ record_decode(const char *domain, struct cursor bytes, struct entry *out, time_t
 	struct head h = {.due = 0};
 	struct cursor c = bytes;
 
-	if (cursor_len(&bytes) < HEAD_LEN + SUM_LEN || cursor_len(&bytes) > RECORD_MAX ||
+	if (cursor_len(&bytes) < HEAD_1_LEN + SUM_LEN || cursor_len(&bytes) > RECORD_MAX ||
 	    !sum_valid(domain, bytes) || !take_head(&c, &h))
 		return RECORD_DAMAGED;
 	c.end -= SUM_LEN;
 	if (h.rest_len != cursor_len(&c) || !take_text(&c, h.id_len, h.entry.id, id_valid) ||
 	    !take_text(&c, h.failure_id_len, h.entry.failure.id, id_valid) ||
 	    !take_text(&c, h.reason_len, h.entry.failure.reason, reason_valid) ||
+	    !take_text(&c, h.look_id_len, h.entry.look.id, id_valid) ||
+	    !take_text(&c, h.look_reason_len, h.entry.look.reason, reason_valid) ||
 	    !patterns_valid(c, h.n_mx))
 		return RECORD_DAMAGED;
 	if (out != NULL && h.entry.state == ENTRY_POLICY &&

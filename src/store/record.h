@@ -12,13 +12,18 @@
 #include "util/cursor.h"
 
 /*
- * Version 1, in this order; all numbers little endian:
+ * Version 2, in this order; all numbers little endian:
  *   u8 version, u8 state, u8 mode, u8 failure type, u32 max_age
  *   i64 due, fetched, expires, confirmed, recheck, refetch, wanted, used, failure.at, failure.retry
  *   u32 failure.count, u32 n_mx
  *   u8 length of id, u8 length of failure.id, u16 length of failure.reason, u32 length of the rest
- *   the rest: id, failure.id, failure.reason, then n_mx times a u8 length and an MX pattern
+ *   i64 first, look.at
+ *   u8 look.row, u8 look.txt, u8 look.fetch, u8 length of look.id, u16 length of look.reason, u16 0
+ *   the rest: id, failure.id, failure.reason, look.id, look.reason, then n_mx times a u8 length and
+ *   an MX pattern
  *   u64 checksum of all before it, seeded with the checksum of the domain
+ * Version 1 lacks all that begins with look, and first. It is read, with these unknown, and not
+ * written.
  */
 enum { RECORD_MAX = 1024 * 1024 }; /* bytes; a policy of POLICY_BODY_MAX makes less than half */
 

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char domain[] = "good.test";
 
-/* What is accepted has one spelling only. */
+/* What is accepted has one spelling only, and one of version 1, which is not written. */
 static void
 check_again(const struct entry *e, time_t due, const unsigned char *bytes, size_t len)
 {
@@ -20,7 +20,7 @@ check_again(const struct entry *e, time_t due, const unsigned char *bytes, size_
 	unsigned char *again = record_encode(domain, e, due, &again_len);
 
 	assert(again != NULL);
-	assert(again_len == len && memcmp(again, bytes, len) == 0);
+	assert(bytes[0] == 1 || (again_len == len && memcmp(again, bytes, len) == 0));
 	free(again);
 }
 

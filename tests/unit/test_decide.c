@@ -574,6 +574,9 @@ check_combination(const struct combination *c)
 		return;
 	}
 	INVARIANT(d == DECIDE_SAVE || is_live(cached));
+	INVARIANT(strcmp(row_name(next.look.row), why) == 0 && next.look.at == NOW);
+	INVARIANT(next.look.txt == ev.txt && next.look.fetch == ev.fetch && next.first != 0);
+	INVARIANT((next.look.id[0] != '\0') == (ev.txt == TXT_RECORD));
 	check_next(c, cached, &next, why);
 	if (is_live(cached))
 		check_live(c, cached, &next, why);

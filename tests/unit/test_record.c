@@ -29,6 +29,13 @@ full_entry(void)
 	    .refetch = 1000000005,
 	    .wanted = 1000000006,
 	    .used = 1000000007,
+	    .first = 1000000010,
+	    .look = {.row = ROW_KEPT_FETCH_FAILED,
+		.at = 1000000011,
+		.txt = TXT_INVALID,
+		.id = "seen",
+		.reason = "two records",
+		.fetch = FETCH_FAILED},
 	    .failure = {.type = STS_WEBPKI_INVALID,
 		.at = 1000000008,
 		.retry = 1000000009,
@@ -60,6 +67,13 @@ assert_same_entry(const struct entry *a, const struct entry *b)
 	assert_int_equal(a->failure.count, b->failure.count);
 	assert_string_equal(a->failure.id, b->failure.id);
 	assert_string_equal(a->failure.reason, b->failure.reason);
+	assert_int_equal(a->first, b->first);
+	assert_int_equal(a->look.row, b->look.row);
+	assert_int_equal(a->look.at, b->look.at);
+	assert_int_equal(a->look.txt, b->look.txt);
+	assert_int_equal(a->look.fetch, b->look.fetch);
+	assert_string_equal(a->look.id, b->look.id);
+	assert_string_equal(a->look.reason, b->look.reason);
 	assert_int_equal(a->policy == NULL, b->policy == NULL);
 	if (a->policy == NULL)
 		return;
@@ -184,13 +198,15 @@ a_record_under_another_domain_is_damage(void **state UNUSED)
 static void
 a_wrong_field_is_damage_even_with_a_right_checksum(void **state UNUSED)
 {
-	enum { HEAD = 104 };
+	enum { HEAD = 128, PATTERNS = HEAD + 15 + 5 + 41 + 4 + 11 };
 	static const struct {
 		const char *what;
 		size_t at;
 		unsigned char value;
 	} t[] = {
-	    {"version", 0, 2},
+	    {"version", 0, 3},
+	    {"version 0", 0, 0},
+	    {"version 1 with the head of 2", 0, 1},
 	    {"state", 1, 3},
 	    {"state without a policy", 1, ENTRY_NONE},
 	    {"mode", 2, 3},
@@ -205,11 +221,21 @@ a_wrong_field_is_damage_even_with_a_right_checksum(void **state UNUSED)
 	    {"failure id longer", 97, 200},
 	    {"reason longer than all", 99, 0xff},
 	    {"rest longer", 100, 0xff},
+	    {"first after the year 9999", 110, 0xff},
+	    {"negative look", 119, 0x80},
+	    {"row", 120, ROW_LAST + 1},
+	    {"a look without a row", 120, ROW_NOT_NOTED},
+	    {"look's record", 121, TXT_TEMPFAIL + 1},
+	    {"look's fetch", 122, FETCH_FAILED + 1},
+	    {"look's id longer", 123, 33},
+	    {"look's reason longer", 124, 200},
+	    {"look's spare bytes", 126, 1},
+	    {"look's reason with a control byte", PATTERNS - 1, '\n'},
 	    {"id with a control byte", HEAD, '\n'},
 	    {"reason with a NUL", HEAD + 25, '\0'},
-	    {"pattern with a NUL", HEAD + 15 + 5 + 41 + 1, '\0'},
-	    {"pattern in upper case", HEAD + 15 + 5 + 41 + 1, 'M'},
-	    {"empty pattern", HEAD + 15 + 5 + 41, 0},
+	    {"pattern with a NUL", PATTERNS + 1, '\0'},
+	    {"pattern in upper case", PATTERNS + 1, 'M'},
+	    {"empty pattern", PATTERNS, 0},
 	};
 	struct entry e = full_entry(), out;
 	size_t len;
@@ -235,6 +261,35 @@ a_wrong_field_is_damage_even_with_a_right_checksum(void **state UNUSED)
 		free(copy);
 	}
 	free(bytes);
+	entry_clear(&e);
+}
+
+/* As the first release wrote it. */
+static void
+version_1_is_read_and_its_look_is_not_noted(void **state UNUSED)
+{
+	enum { HEAD_1 = 104, LOOK = 24 };
+	struct entry e = full_entry(), back = {0};
+	size_t len;
+	time_t due = 0;
+	unsigned char *bytes;
+	uint64_t sum;
+
+	e.first = 0;
+	e.look = (struct look){.row = ROW_NOT_NOTED};
+	bytes = record_encode(DOMAIN, &e, 77, &len);
+	assert_non_null(bytes);
+	memmove(bytes + HEAD_1, bytes + HEAD_1 + LOOK, len - HEAD_1 - LOOK);
+	len -= LOOK;
+	bytes[0] = 1;
+	sum = checksum(checksum(0, DOMAIN, strlen(DOMAIN)), bytes, len - 8);
+	for (size_t k = 0; k < 8; k++)
+		bytes[len - 8 + k] = (unsigned char)(sum >> (8 * k));
+	assert_int_equal(record_decode(DOMAIN, cursor_of(bytes, len), &back, &due), RECORD_OK);
+	assert_same_entry(&e, &back);
+	assert_int_equal(due, 77);
+	free(bytes);
+	entry_clear(&back);
 	entry_clear(&e);
 }
 
@@ -278,6 +333,7 @@ main(void)
 	    cmocka_unit_test(any_other_length_is_damage),
 	    cmocka_unit_test(a_record_under_another_domain_is_damage),
 	    cmocka_unit_test(a_wrong_field_is_damage_even_with_a_right_checksum),
+	    cmocka_unit_test(version_1_is_read_and_its_look_is_not_noted),
 	    cmocka_unit_test(an_entry_that_breaks_its_own_rules_is_not_encoded),
 	    cmocka_unit_test(the_checksum_is_SipHash_2_4),
 	};
