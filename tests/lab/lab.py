@@ -29,8 +29,9 @@ class Domain:
 
 
 class Lab:
-    def __init__(self):
-        self.sender_machine, self.world = net.make_instance()
+    def __init__(self, layers=None):
+        """layers: other ones than the lab's for the sender's root, see net.Machine."""
+        self.sender_machine, self.world = net.make_instance(layers)
         self.dns = dns.Dns(self.world)
         self.pki = pki.Pki(self.world)
         self.sinks = mx.Sinks(self.world)

@@ -25,12 +25,14 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "HOME": "/r
 class Machine:
     """A root directory and the network namespace that its processes live in."""
 
-    def __init__(self, instance, name, netns=None):
+    def __init__(self, instance, name, netns=None, layers=None):
+        """layers: its lower directories; those of the root of this name by default."""
         self.name, self.path, self.netns = name, os.path.join(instance, name), netns
+        self.enter = []  # the command that enters it once it has booted (boot.py)
         upper, work = (os.path.join(instance, name + suffix) for suffix in (".upper", ".work"))
         for directory in (self.path, upper, work):
             os.mkdir(directory)
-        isolate.mount("overlay", self.path, "overlay", "lowerdir=%s,upperdir=%s,workdir=%s" % (":".join(roots.layers(name)), upper, work))
+        isolate.mount("overlay", self.path, "overlay", "lowerdir=%s,upperdir=%s,workdir=%s" % (":".join(layers or roots.layers(name)), upper, work))
         isolate.mount("proc", self.file("/proc"), "proc")
         self._devices()
         os.makedirs(self.file("/lab"), exist_ok=True)
@@ -64,8 +66,8 @@ class Machine:
         return wanted in self.run(["cat", "/proc/net/tcp"]).stdout
 
     def _command(self, args, user=None):
-        enter = ["nsenter", "--net=" + self.netns] if self.netns else []
-        return enter + ["chroot"] + (["--userspec=" + user] if user else []) + [self.path] + args
+        enter = self.enter or (["nsenter", "--net=" + self.netns] if self.netns else [])
+        return enter + ["chroot"] + (["--userspec=" + user] if user else []) + ["/" if self.enter else self.path] + args
 
     def popen(self, args, user=None, env=None, **options):
         options.setdefault("stdin", subprocess.DEVNULL)
@@ -87,17 +89,17 @@ def _instance():
     return instance
 
 
-def build_machine(*directories):
+def build_machine(*directories, layers=None):
     """The machine that builds for the sender's suite; these directories of the host are the same there."""
-    machine = Machine(_instance(), "build")
+    machine = Machine(_instance(), "build", layers=layers)
     for directory in directories:
         os.makedirs(machine.file(directory), exist_ok=True)
         isolate.mount(directory, machine.file(directory), "none", flags=MS_BIND)
     return machine
 
 
-def make_instance():
-    """Make an instance and the world's network, join both; returns (sender, world)."""
+def make_instance(layers=None):
+    """Make an instance and the world's network, join both; returns (sender, world). layers: other ones for the sender."""
     instance = _instance()
     netns = os.path.join(instance, "world.net")
     open(netns, "w").close()
@@ -111,7 +113,7 @@ def make_instance():
     _ip(netns, "link set lo up\naddr add %s/30 dev lan\nlink set lan up\naddr add %s/32 dev lo\naddr add %s/32 dev lo\nroute add local %s dev lo\n"
         "route add blackhole %s table local\n" % (GATEWAY, DNS_ADDRESS, RESOLVER_ADDRESS, WORLD_NET, SILENT_ADDRESS))  # named serves only addresses that an interface carries
     _ip("", "route add %s via %s\n" % (WORLD_NET, GATEWAY))
-    return Machine(instance, "sender"), Machine(instance, "world", netns)
+    return Machine(instance, "sender", layers=layers), Machine(instance, "world", netns)
 
 
 def _in_new_network(fn):

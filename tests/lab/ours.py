@@ -58,7 +58,10 @@ class Ours:
     def __init__(self, machine, tree, is_build=True):
         self.machine, self.daemon, self.milter, self.release, self._expected_end = machine, None, None, None, set()
         self.prefix, self.environment = [], {}  # a command that starts the programs, and what they find in their environment
-        if is_build:
+        if tree.endswith(".deb"):
+            shutil.copy(tree, machine.file("/root"))
+            machine.run(["dpkg", "--install", "/root/" + os.path.basename(tree)])
+        elif is_build:
             stage(tree, machine.path)
         else:
             shutil.copytree(tree, machine.path, dirs_exist_ok=True, symlinks=True)

@@ -47,14 +47,12 @@ def scenario(seconds=120, only=None, chosen=False, sendmail=None, **sentences):
 
 
 def execute(item):
-    """Run one scenario in namespaces and a lab of its own; returns 0 when it proved its sentence. Prints only on failure."""
+    """Run one scenario in namespaces and a lab of its own; returns 0 when it proved its sentence. Prints what the scenario tells, and why it failed."""
     import lab
-    made = []
+    setup = item.setup()
 
     def inside():
-        began = lab.Lab()
-        made.append(began)
-        setup = item.setup()
+        began = lab.Lab(setup.layers)
         if item.sendmail:
             began.sender.exchange(os.path.join(roots.sendmails(), item.sendmail))
         try:
@@ -65,7 +63,10 @@ def execute(item):
             _tell(began)
             return 1
         return 0
-    return isolate.run(inside)
+    try:
+        return isolate.run(inside)
+    finally:
+        setup.close()
 
 
 def _afterwards(lab, setup):
@@ -77,7 +78,7 @@ def _afterwards(lab, setup):
         lab.ours.close()
     problems = lab.problems()
     assert not problems, "\n".join(problems)
-    if setup.name in ("mapped", "ours"):
+    if setup.name in ("mapped", "ours", "package"):
         faults = [line for line in lab.log.find(MAP_FAULTS, until=end) if not any(re.search(p, line) for p in lab.forgiven)]
         assert not faults, "a fault of ours in the log:\n" + "\n".join(faults)
     against = lab.against_policy()

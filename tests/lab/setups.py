@@ -4,10 +4,14 @@ A scenario that takes a setup calls setup.start(lab, ...) once, and setup.enforc
 rule from now on; the same scenario then runs with each of them.
 """
 
+import glob
 import os
+import shutil
 import socket
 import threading
 
+import boot
+import package
 import steps
 import wait
 from sender import TRUST
@@ -18,6 +22,7 @@ NEVER = 9999999999
 
 class Setup:
     name = ""
+    layers = None  # of the sender's root, where it is not the lab's own
 
     def start(self, lab, mc=(), after=(), submit=(), **tables):
         """Configure and start Sendmail. mc, after, submit: more .mc lines; tables: access={...}, mailertable={...}."""
@@ -34,6 +39,9 @@ class Setup:
     def enforce(self, lab, *domains, patterns=None):
         """From now on these domains (of lab.domain) have an enforce policy that lists patterns, or their own."""
         raise NotImplementedError
+
+    def close(self):
+        """After the scenario, when all its processes have ended."""
 
 
 class Plain(Setup):
@@ -108,7 +116,7 @@ class Ours(Setup):
     def prepare(self, lab):
         tree = os.environ.get("MTASTS_LAB_TREE")
         if not tree:
-            raise AssertionError("no installed tree: use tests/lab/run --build DIR")
+            raise AssertionError("no installed tree: use tests/lab/run --build DIR or --deb FILE")
         lab.install(tree, is_build=False)
         lab.ours.prefix = self.prefix
         lab.ours.mtastsd(self.settings)
@@ -122,6 +130,40 @@ class Ours(Setup):
         for domain in domains:
             lab.ours.wait_verdict(domain.name, "enforce")
             lab.forbid_bad(domain)
+
+
+class Package(Setup):
+    """A machine with Sendmail as Debian installs it, which has our package at hand and not installed. The scenario does the rest."""
+    name = "package"
+
+    def __init__(self):
+        self.layers, self.cgroup = package.layers("fresh"), boot.Cgroup()
+
+    def close(self):
+        self.cgroup.remove()
+
+    def bring(self, machine):
+        """Put the package and the one of the next version into /root; returns both paths there."""
+        first = os.environ["MTASTS_LAB_TREE"]
+        for path in (first, *glob.glob(os.path.dirname(first) + "/next/*.deb")):
+            shutil.copy(path, machine.file("/root"))
+        return sorted(("/root/" + name for name in os.listdir(machine.file("/root")) if name.endswith(".deb")), key=len)
+
+    def boot(self, machine):
+        """Start it by systemd, or, where that cannot run, as a host of sysv-rc. Returns how."""
+        try:
+            boot.systemd(machine, self.cgroup)
+            return "systemd"
+        except OSError as error:
+            self.sysv(machine)
+            return "sysv-rc's scripts (no systemd here: %s)" % error
+
+    @staticmethod
+    def sysv(machine):
+        """As sysv-rc's init would: it is in runlevel 2, and Sendmail's script has started Sendmail."""
+        os.remove(machine.file("/sbin/runlevel"))
+        machine.put("/sbin/runlevel", "#!/bin/sh\necho N 2\n", 0o755)
+        machine.run(["service", "sendmail", "start"])
 
 
 class SocketMap:
@@ -159,4 +201,4 @@ class SocketMap:
         return wait.until("live lookup %s" % text, lambda: text in self.requests, seconds)
 
 
-SETUPS = {setup.name: setup for setup in (Plain, Stock, Mapped, Ours)}
+SETUPS = {setup.name: setup for setup in (Plain, Stock, Mapped, Ours, Package)}
