@@ -54,16 +54,15 @@ read_time(const ASN1_TIME *asn1)
 	return t < 0 ? 0 : t;
 }
 
-/* A name with a NUL or other odd bytes in it is no host's. */
+/* Odd bytes come out as '?', which no host has in its name: a NUL hides nothing. */
 static void
 read_name(const ASN1_STRING *text, const char *host, struct cert *out)
 {
-	char name[HOST_MAX + 1];
 	int len = ASN1_STRING_length(text);
+	char name[HOST_MAX + 1];
 
 	copy_text(ASN1_STRING_get0_data(text), len, name, sizeof(name));
-	if (len >= 0 && len <= HOST_MAX &&
-	    memcmp(name, ASN1_STRING_get0_data(text), (size_t)len) == 0 && mx_match(name, host))
+	if (len <= HOST_MAX && mx_match(name, host))
 		out->names_host = true;
 	if (out->n_names < CERT_NAMES_MAX)
 		memcpy(out->name[out->n_names++], name, sizeof(name));

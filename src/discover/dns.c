@@ -156,12 +156,27 @@ lookup_step(struct lookup *l)
 }
 
 static void
-question_failed(struct question *q, const char *why)
+set_failure(struct lookup *l, const char *why)
+{
+	errmsg_set(l->kind->fail(l->answer), "%s: %s", l->name, why);
+}
+
+/* Nobody was asked: the lookup was not told of yet. */
+static void
+question_refused(struct question *q, const char *why)
 {
 	struct lookup *l = q->lookup;
 
-	errmsg_set(l->kind->fail(l->answer), "%s: %s", l->name, why);
-	lookup_step(l);
+	set_failure(l, why);
+	if (--l->waiting == 0)
+		lookup_done(l);
+}
+
+static void
+question_failed(struct question *q, const char *why)
+{
+	set_failure(q->lookup, why);
+	lookup_step(q->lookup);
 }
 
 static void
@@ -241,7 +256,7 @@ question_ask(struct question *q)
 	    NULL, msg, sizeof(msg));
 
 	if (dns->closing || len < 0) {
-		question_failed(q,
+		question_refused(q,
 		    dns->closing ? failure_text(ARES_EDESTRUCTION) : "no name that DNS can carry");
 		return;
 	}
