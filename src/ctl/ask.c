@@ -156,7 +156,7 @@ command_status(const struct invocation *inv)
 }
 
 static void
-print_page(const struct invocation *inv, const json_t *entries, bool first)
+print_page(const struct invocation *inv, const json_t *entries, bool first, void *arg UNUSED)
 {
 	const json_t *entry;
 	size_t i;
@@ -184,7 +184,7 @@ last_domain(const json_t *entries)
 
 /* Page by page, so that neither side holds a million entries. */
 static int
-list_pages(const struct invocation *inv, struct client *client)
+list_pages(const struct invocation *inv, struct client *client, ask_page_fn *page, void *arg)
 {
 	char after[DOMAIN_MAX + 1] = "";
 	bool more = true;
@@ -201,7 +201,7 @@ list_pages(const struct invocation *inv, struct client *client)
 		if ((code = ask(inv, client, request, ANSWER_WAIT_MS, &answer)) != EX_OK)
 			return code;
 		entries = json_object_get(answer, "entries");
-		print_page(inv, entries, first);
+		page(inv, entries, first, arg);
 		last = last_domain(entries);
 		more = json_is_true(json_object_get(answer, "more"));
 		if (more &&
@@ -229,9 +229,22 @@ command_list(const struct invocation *inv)
 		fputs("{\"entries\":[\n", inv->out);
 	else
 		show_list_head(inv->out);
-	code = list_pages(inv, client);
+	code = list_pages(inv, client, print_page, NULL);
 	if (inv->json && code == EX_OK)
 		fputs("\n]}\n", inv->out);
+	client_close(&client);
+	return code;
+}
+
+int
+ask_list(const struct invocation *inv, ask_page_fn *page, void *arg)
+{
+	int code;
+	struct client *client = connect_daemon(inv, &code);
+
+	if (client == NULL)
+		return code;
+	code = list_pages(inv, client, page, arg);
 	client_close(&client);
 	return code;
 }

@@ -13,6 +13,7 @@ struct invocation {
 	const char *conf;                  /* -c, --config */
 	bool json;                         /* --json */
 	bool all;                          /* --all */
+	bool require;                      /* --require */
 	bool snippet;                      /* --snippet */
 	bool once, from_queue;             /* --once, --from-queue */
 	const char *domains_path;          /* --domains */

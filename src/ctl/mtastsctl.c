@@ -1,10 +1,12 @@
 /* mtastsctl: the administrator's hand; mtastsctl(8). */
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "ctl/ask.h"
+#include "ctl/check_command.h"
 #include "ctl/command.h"
 #include "ctl/doctor_command.h"
 #include "ctl/lookup.h"
@@ -21,11 +23,12 @@ enum {
 	OPT_ONCE,
 	OPT_DOMAINS,
 	OPT_FROM_QUEUE,
-	OPT_FROM_LOG
+	OPT_FROM_LOG,
+	OPT_REQUIRE
 };
 
 /* Which options besides --json and --config a command takes. */
-enum { TAKES_ALL = 1, TAKES_CF = 2, TAKES_SNIPPET = 4, TAKES_ONCE = 8 };
+enum { TAKES_ALL = 1, TAKES_CF = 2, TAKES_SNIPPET = 4, TAKES_ONCE = 8, TAKES_REQUIRE = 16 };
 
 static const struct command {
 	const char *name;
@@ -46,6 +49,8 @@ static const struct command {
     {"doctor", command_doctor, "[--snippet] [--cf FILE] [--submit-cf FILE]", 0, 0,
 	TAKES_CF | TAKES_SNIPPET},
     {"selftest", command_selftest, "[--cf FILE]", 0, 0, TAKES_CF},
+    {"check", command_check, "[--require] DOMAIN ... | --all", 0, INT_MAX,
+	TAKES_ALL | TAKES_REQUIRE},
     {"parse-record", command_parse_record, "FILE | -", 1, 1, 0},
     {"lint", command_lint, "FILE | -", 1, 1, 0},
     {"match", command_match, "PATTERN HOST", 2, 2, 0},
@@ -64,13 +69,16 @@ static const char help[] =
     "  doctor                check sendmail.cf, submit.cf, files and sockets\n"
     "  selftest              send mail through Sendmail to hosts that break a policy, in private\n"
     "no daemon needed:\n"
+    "  check DOMAIN ...      look at TXT record, policy and every MX host, live; --all: of\n"
+    "                        every domain with a policy that mtastsd knows\n"
     "  parse-record FILE|-   judge the TXT records of one name, one a line\n"
     "  lint FILE|-           judge a policy body\n"
     "  match PATTERN HOST    does an MX host match an MX pattern?\n"
     "options:\n"
     "  -c, --config=FILE     read FILE (default: " CONFIG_FILE ")\n"
     "      --json            print JSON\n"
-    "      --all             refresh every domain\n"
+    "      --all             refresh, check: every domain\n"
+    "      --require         check: no policy is a failure\n"
     "      --once            refresh without a daemon what is due, and what these name:\n"
     "      --domains=FILE    domains, one a line; - is standard input\n"
     "      --from-queue      domains that mail in Sendmail's queues is for\n"
@@ -85,6 +93,7 @@ static const struct option longopts[] = {
     {"config", required_argument, NULL, 'c'},
     {"json", no_argument, NULL, OPT_JSON},
     {"all", no_argument, NULL, OPT_ALL},
+    {"require", no_argument, NULL, OPT_REQUIRE},
     {"snippet", no_argument, NULL, OPT_SNIPPET},
     {"once", no_argument, NULL, OPT_ONCE},
     {"domains", required_argument, NULL, OPT_DOMAINS},
@@ -136,8 +145,8 @@ run(struct invocation *inv, int n, char **argv)
 		    command, inv->n < command->min ? "operand missing" : "too many operands");
 	if (inv->all && (command->takes & TAKES_ALL) == 0)
 		return misuse(command, "--all is not for this command");
-	if ((command->takes & TAKES_ALL) != 0 && inv->all + inv->once + (inv->n == 1) != 1)
-		return misuse(command, "one of a domain, --all and --once is wanted");
+	if ((command->takes & TAKES_ALL) != 0 && inv->all + inv->once + (inv->n > 0) != 1)
+		return misuse(command, "a domain is wanted, or what may stand in its place");
 	if (inv->once && (command->takes & TAKES_ONCE) == 0)
 		return misuse(command, "--once is not for this command");
 	if ((inv->from_queue || inv->domains_path != NULL || inv->log_path != NULL) && !inv->once)
@@ -146,6 +155,8 @@ run(struct invocation *inv, int n, char **argv)
 		return misuse(command, "--cf and --submit-cf are not for this command");
 	if (inv->snippet && (command->takes & TAKES_SNIPPET) == 0)
 		return misuse(command, "--snippet is not for this command");
+	if (inv->require && (command->takes & TAKES_REQUIRE) == 0)
+		return misuse(command, "--require is not for this command");
 	return command->function(inv);
 }
 
@@ -180,6 +191,9 @@ main(int argc, char **argv)
 			break;
 		case OPT_FROM_LOG:
 			inv.log_path = optarg;
+			break;
+		case OPT_REQUIRE:
+			inv.require = true;
 			break;
 		case OPT_CF:
 			inv.cf_path = optarg;

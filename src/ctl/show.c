@@ -36,6 +36,15 @@ put_words(FILE *out, const char *text, size_t *column)
 	}
 }
 
+void
+show_paragraph(FILE *out, const char *text)
+{
+	size_t column = 0;
+
+	put_words(out, text, &column);
+	fputc('\n', out);
+}
+
 /* A number of seconds in the largest unit that says enough: "45 s", "3 h", "12 d". */
 static void
 span_text(double seconds, char out[SPAN_TEXT_MAX])

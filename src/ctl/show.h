@@ -9,6 +9,9 @@
 
 #include <jansson.h>
 
+/* Text as a paragraph, indented, its lines broken between words. */
+void show_paragraph(FILE *out, const char *text);
+
 /* A paragraph that answers "why", then the facts. */
 void show_entry(FILE *out, const json_t *entry);
 void show_list_head(FILE *out);

@@ -55,7 +55,7 @@ class Lab:
     def mx_host(self, name, kind="good", server=None, sans=None, **habits):
         """Make an MX host with an address record; returns its address.
 
-        kind: good, wildcard, wrongsan, nosan, wildcn (no SAN either, CN a wildcard), selfsigned, expired, notls, refuse, break.
+        kind: good, wildcard, wrongsan, nosan, wildcn (no SAN either, CN a wildcard), selfsigned, expired, expiring (in ten days), notls, refuse, break.
         server: "postfix" or "sink"; by default Postfix for good and wildcard, the sink for the rest.
         sans: other subjectAltNames than the kind's own. habits: see Sinks.open.
         """
@@ -80,7 +80,8 @@ class Lab:
             return self.pki.leaf(name, sans or ["other." + parent])
         if kind in ("nosan", "wildcn"):
             return self.pki.leaf(name if kind == "nosan" else "*." + parent)
-        return self.pki.leaf("mx.lab", sans or [name], signer="self" if kind == "selfsigned" else "ca", expired=kind == "expired")
+        return self.pki.leaf("mx.lab", sans or [name], signer="self" if kind == "selfsigned" else "ca", expired=kind == "expired",
+                             days=10 if kind == "expiring" else 3650)
 
     def point(self, domain, *hosts):
         """The domain's MX records, preference 10, 20, ... (trailing dots are added)."""
@@ -208,7 +209,7 @@ class Lab:
         for host in domain.mx:
             listed = any(p.lower() == host.lower() or (p[:2] == "*." and host.lower().split(".", 1)[1] == p[2:].lower())
                          for p in domain.patterns)
-            if self.kinds.get(host.lower(), "good") not in ("good", "wildcard") or not listed:
+            if self.kinds.get(host.lower(), "good") not in ("good", "wildcard", "expiring") or not listed:
                 self.forbid(domain, host)
 
     def allow(self, domain):

@@ -50,12 +50,12 @@ class Pki:
     def ca_file(self):
         return self.world.file(DIRECTORY + "/ca.crt")
 
-    def leaf(self, cn, sans=(), signer="ca", expired=False):
+    def leaf(self, cn, sans=(), signer="ca", expired=False, days=3650):
         """Make (once) a certificate and return the path, inside the world, of a file with key and certificate.
 
         signer "ca" is the trusted one; "self" makes the certificate its own issuer. Without sans there is no SAN at all.
         """
-        wanted = (cn, tuple(sans), signer, expired)
+        wanted = (cn, tuple(sans), signer, expired, days)
         if wanted not in self._made:
             name = "%03d-%s" % (len(self._made), re.sub("[^A-Za-z0-9.-]", "_", cn)[:60])
             san = ["subjectAltName=" + ",".join(self._san(s) for s in sans)] if sans else []
@@ -63,7 +63,7 @@ class Pki:
                 self._expired(name, cn, san)
             else:
                 issuer = [] if signer == "self" else ["-CA", DIRECTORY + "/ca.crt", "-CAkey", DIRECTORY + "/ca.key"]
-                self._req(name, "key", "/CN=" + cn, san + ["basicConstraints=CA:FALSE"], *issuer)
+                self._req(name, "key", "/CN=" + cn, san + ["basicConstraints=CA:FALSE"], *issuer, "-days", str(days))
             pem = "%s/%s.pem" % (DIRECTORY, name)
             self.world.put(pem, self.world.read(DIRECTORY + "/key") + self.world.read("%s/%s.crt" % (DIRECTORY, name)))
             self._made[wanted] = pem

@@ -63,6 +63,9 @@ expect 64 '' refresh --all --from-queue
 expect 64 '' status --once
 expect 64 '' status --cf x
 expect 64 '' status --snippet
+expect 64 '' check
+expect 64 '' check x --all
+expect 64 '' lint --require -
 expect 0 '*' --help
 shows parse-record
 shows '--submit-cf'
@@ -164,7 +167,7 @@ socketmap { listen = {"unix:$tmp/s.sock"} }
 sendmail_map { path = "$tmp/policy.db" }
 milter { socket = "unix:$tmp/m.sock" }
 EOF
-for command in 'query example.com' list 'refresh --all' 'forget example.com' held status; do
+for command in 'query example.com' list 'refresh --all' 'check --all' 'forget example.com' held status; do
 	expect 69 '*' -c "$tmp/away.conf" $command
 	says "$tmp/c.sock"
 done
@@ -175,6 +178,17 @@ expect 66 '' -c "$tmp/away.conf" refresh --once --domains "$tmp/absent"
 says "$tmp/absent: cannot be opened"
 expect 66 '' -c "$tmp/away.conf" refresh --once --from-log "$tmp/absent"
 expect 66 '' -c "$tmp/away.conf" refresh --once --from-queue --cf "$tmp/absent.cf"
+
+# --- check, as far as it goes without a network ---
+expect 65 '' check example.com no..domain
+says 'no..domain'
+expect 78 '' -c "$tmp/absent.conf" check example.com
+cp "$tmp/away.conf" "$tmp/deaf.conf"
+echo 'dns { servers = {"127.0.0.1:9"} timeout = 1s }' >>"$tmp/deaf.conf"
+expect 75 '*' -c "$tmp/deaf.conf" check example.com
+shows 'Mail from here would be deferred: '
+expect 75 '*' -c "$tmp/deaf.conf" check example.com example.net --json
+shows '^{"domain":"example.net","result":"dns-trouble","mail":"deferred"'
 
 # --- doctor ---
 printf 'V10/Berkeley\nO ConnectionCacheSize=2\n' >"$tmp/sendmail.cf"
