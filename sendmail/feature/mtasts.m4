@@ -199,14 +199,36 @@ R$* $| none $-		$: $1 $| none $| $(mtasts_cmp l $@ $&{time} $@ $2 $)
 R$* $| $- $| TRUE	$@ $1 $| $2
 R$* $| $*		$@ $1 $| unknown
 
-# Refuse for now; when observing, say so in the log and let it pass.
+# What the site demands for a domain: its own rule, else that of the longest suffix, else that for all the rest.
+# in: domain; out: optional, hold, refuse or disable; or an error
+Smtasts_site
+R$+			$: $1 $| $(mtasts :site: $: none $)
+R$* $| none		$@ optional
+R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+R$* $| $*		$: <$2> $1 $| $(mtasts :site:$1 $: none $)
+R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts :site:.$3 $: none $)
+R<$*> $* $| none	$@ $1
+R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
+R$* $| $*		$@ $2
+
+# There is no policy, or none that counts: what does the site make of it?
+# in: domain
+Smtasts_none
+R$+			$: <$&{mtasts_site}> $1
+R<hold> $*		$@ $>mtasts_refuse 4.7.1 $| "451 mtasts: this site requires an MTA-STS policy, and " $1 " has none that is valid"
+# what comes after it in this process must not be taken for permanent as well
+R<refuse> $*		$: <refuse> $1 $(mtasts_mac {mtasts_before} $@ yes $)
+R<refuse> $*		$@ $>mtasts_refuse 5.7.1 $| "554 mtasts: this site requires an MTA-STS policy, and " $1 " has none that is valid"
+R<$*> $*		$@ $2 $| none
+
+# Refuse, for now or (5.x.x) for good; when observing, say so in the log and let it pass.
 # in: status $| text
 Smtasts_refuse
 R$* $| $*		$: $&{mtasts_mode} $| $1 $| $2
 R obs $| $* $| $*	$@ ok $(mtasts_log "mtasts=observe would=" $2 $)
 R$* $| $* $| $*		$@ $>mtasts_temp $2 $| $3
 
-# A temporary refusal, kept for Scheck_compat as well.
+# A refusal, kept for Scheck_compat as well.
 # in: status $| text
 Smtasts_temp
 R$* $| $*		$: $(mtasts_mac {mtasts_status0} $@ $1 $) $(mtasts_mac {mtasts_text0} $@ $2 $) $1 $| $2
@@ -215,21 +237,33 @@ R$* $| $*		$#error $@ $1 $: $2
 # Is the policy of the domain known, by the map or by mtastsd?
 # in: domain; out: domain $| enforce or none; ok: it may pass, or an error
 Smtasts_ask
+# the rule before the policy: that lookup ends by asking whether the map is whole
+R$+			$: $1 $| $>mtasts_site $1
+R$* $| $# $*		$#$2
+R$* $| $*		$: $1 $(mtasts_mac {mtasts_site} $@ $2 $)
 R$+			$: $>mtasts_known $1
 R$# $*			$#$1
-R$* $| enforce		$@ $1 $| enforce
-R$* $| none		$@ $1 $| none
+R$* $| $*		$: <$&{mtasts_site}> $1 $| $2
+R<disable> $* $| $*	$@ $1 $| none
+R<$*> $* $| enforce	$@ $2 $| enforce
+R<optional> $* $| none	$@ $1 $| none
 # check_compat has asked already
-R$* $| unknown		$: <$1,$&i> $1
+R<$*> $* $| $*		$: <$2,$&i> $2
 R<$&{mtasts_asked}> $*	$@ ok
 R<$*> $*		$: $2 $| _MTASTS_ASK_(`$1', `odd', `<TMPF>')
-R$* $| none		$@ $1 $| none
+R$* $| none		$@ $>mtasts_none $1
 # it may have been pushed while the live lookup waited for it
 R$* $| enforce		$: <pushed> $>mtasts_known $1
 R<pushed> $# $*		$#$1
-R<pushed> $* $| unknown	$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " is being pushed"
-R<pushed> $*		$@ $1
+R<pushed> $* $| enforce	$@ $1 $| enforce
+R<pushed> $* $| none	$: <$&{mtasts_site}> $1
+R<optional> $*		$@ $1 $| none
+R<$*> $+		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $2 " is being pushed"
 R$* $| wait		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known yet"
+# nothing flows unchecked where a policy is required
+R$* $| $* <TMPF>	$: <$&{mtasts_site}> $1 $| $2 <TMPF>
+R<optional> $*		$: $1
+R<$*> $* $| $* <TMPF>	$: <away> $2
 ifelse(_MTASTS_AWAY_, `record', `dnl
 R$* $| $* <TMPF>	$: <away> $1 $| $(mtasts :alive: $: never $)
 R<away> $* $| $* <TMPF>	$@ $>mtasts_refuse 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
@@ -291,6 +325,7 @@ Scheck_compat
 R$* $| $*		$: $1 $| $2 $| $>mtasts_begin $2
 R$* $| $* $| $*		$: $1 $| $2 $| $>mtasts_doubt $1 $| $2
 R$* $| $* $| $*		$: $1 $| $2 $| $3 $| $>mtasts_compat $2
+R$* $| $* $| $* $| $# $- $- 5 . $*	$#$4 $5 5.$6
 R$* $| $* $| sure $| $# $*	$#$3
 R$* $| $* $| $* $| $# $*	$: $1 $| $2 $| $>mtasts_wait
 R$* $| $* $| $* $| $+	$: $1 $| $2 $| $3 $| $4 $(mtasts_mac {mtasts_beside} $@ yes $)
@@ -379,6 +414,8 @@ R$*			$@ ok
 # in: domain, domain, ...
 Smtasts_each
 R$* , $*		$: $1 , $2 $| $>mtasts_session $1
+# for good is not for the others of the session
+R$* , $* $| $# $- $- 5 . $*	$: $1 , $2 $| ok
 R$* , $* $| $# $*	$: <told> $>mtasts_beside $1
 R<told> $*		$#error $@ $&{mtasts_status0} $: $&{mtasts_text0}
 R$* , $+ $| $*		$@ $>mtasts_each $2

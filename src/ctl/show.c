@@ -113,7 +113,7 @@ put_number(FILE *out, const char *label, const json_t *object, const char *name)
 static const char *
 consequence(const json_t *entry)
 {
-	const char *verdict = text_of(entry, "verdict");
+	const char *verdict = text_of(entry, "verdict"), *unmet = text_of(entry, "unmet");
 	bool observe = strcmp(text_of(entry, "enforcement"), "observe") == 0;
 
 	if (strcmp(text_of(entry, "override"), "disable") == 0)
@@ -126,6 +126,10 @@ consequence(const json_t *entry)
 			   : "The policy is known but not in the MTA's map yet: mail waits in the queue until it is.";
 	if (strcmp(verdict, "testing") == 0)
 		return "The policy is in testing mode: mail is delivered whether or not it is met.";
+	if (strcmp(verdict, "none") == 0 && !observe && *unmet != '\0')
+		return strcmp(unmet, "hold") == 0
+			   ? "This site requires a policy, and there is none: mail waits in the queue."
+			   : "This site requires a policy, and there is none: mail is refused.";
 	if (strcmp(verdict, "none") == 0)
 		return "There is no policy to follow: mail is delivered as always.";
 	if (*text_of(entry, "wanted") == '\0')
@@ -184,6 +188,8 @@ show_entry(FILE *out, const json_t *entry)
 	put_time(out, "last used", entry, "used");
 	put_time(out, "waits since", entry, "wanted");
 	put_field(out, "override", text_of(entry, "override"));
+	put_field(out, "for", text_of(entry, "pattern"));
+	put_field(out, "unmet", text_of(entry, "unmet"));
 }
 
 static void

@@ -86,9 +86,8 @@ enforcement_of(const struct config *config)
 static json_t *
 entry_object(const struct control_parts *parts, const char *domain, const struct entry *e)
 {
-	json_t *o =
-	    describe_entry(domain, e, rules_find(parts->config->rules, domain) == RULE_DISABLE,
-		writer_in_step(parts->writer), time(NULL));
+	json_t *o = describe_entry(
+	    domain, e, parts->config->rules, writer_in_step(parts->writer), time(NULL));
 
 	json_object_set_new(o, "enforcement", json_string(enforcement_of(parts->config)));
 	return o;

@@ -44,13 +44,25 @@ set_policy(json_t *o, const struct entry *e, bool live)
 	json_object_set_new(o, "mx", mx);
 }
 
+/* The site's rule: null three times when there is none. */
+static void
+set_rule(json_t *o, enum rule rule, const char *pattern)
+{
+	const char *policy = rule_requires(rule) ? "require" : rule_name(rule);
+
+	json_object_set_new(o, "override", pattern == NULL ? json_null() : json_string(policy));
+	json_object_set_new(
+	    o, "unmet", rule_requires(rule) ? json_string(rule_name(rule)) : json_null());
+	json_object_set_new(o, "pattern", pattern == NULL ? json_null() : json_string(pattern));
+}
+
 /* One sentence: why the verdict is what it is. */
 static json_t *
-describe_why(const struct entry *e, bool disabled, bool live)
+describe_why(const struct entry *e, enum rule rule, bool live)
 {
 	char at[WHEN_RFC3339_MAX];
 
-	if (disabled)
+	if (rule == RULE_DISABLE)
 		return json_string("the configuration of this site says policy = disable");
 	if (e == NULL)
 		return json_string(
@@ -59,9 +71,18 @@ describe_why(const struct entry *e, bool disabled, bool live)
 		return json_sprintf(
 		    "DNS does not say whether there is a policy; it is asked until %s at most, then mail goes without",
 		    when_print(e->expires, at));
+	if (rule_requires(rule) && e->state == ENTRY_NONE && !live && e->confirmed == 0)
+		return json_string(
+		    "DNS did not say whether there is a policy, and this site requires one: mail waits");
 	if (!live)
 		return json_sprintf("what was known ended at %s; the next message finds out",
 		    when_print(e->expires, at));
+	if (rule_requires(rule) && (e->state == ENTRY_NONE || e->policy->mode == MODE_NONE))
+		return json_sprintf("%s, and this site requires a policy: mail %s",
+		    e->state == ENTRY_POLICY    ? "the policy is of mode none"
+		    : e->failure.type != STS_OK ? "a policy is announced but cannot be had"
+						: "DNS says that there is no policy",
+		    rule == RULE_HOLD ? "waits" : "is refused");
 	if (e->state == ENTRY_NONE && e->failure.type != STS_OK)
 		return json_string(
 		    "a policy is announced but cannot be had: mail goes as though there were none (RFC 8461 section 3.3)");
@@ -76,15 +97,21 @@ describe_why(const struct entry *e, bool disabled, bool live)
 	if (e->failure.type != STS_OK)
 		return json_string(
 		    "the cached policy is in force; the last attempt to fetch it again failed");
+	if (e->policy->mode == MODE_TESTING && rule_requires(rule))
+		return json_string(
+		    "the policy that the domain publishes, of mode testing: this site requires one, and takes it for enforce");
 	return json_string("the policy that the domain publishes");
 }
 
 json_t *
-describe_entry(const char *domain, const struct entry *e, bool disabled, bool pushed, time_t now)
+describe_entry(
+    const char *domain, const struct entry *e, const struct rules *rules, bool pushed, time_t now)
 {
 	json_t *o = json_object();
-	enum verdict verdict = disabled ? VERDICT_NONE : entry_verdict(e, now);
-	bool live = !disabled && verdict != VERDICT_UNDECIDED;
+	const char *pattern;
+	enum rule rule = rules_find(rules, domain, &pattern);
+	enum verdict verdict = ruling_verdict(rule, e, now);
+	bool live = rule != RULE_DISABLE && verdict != VERDICT_UNDECIDED;
 	static const struct entry unknown = {0};
 	const struct entry *k = e == NULL ? &unknown : e;
 
@@ -100,7 +127,7 @@ describe_entry(const char *domain, const struct entry *e, bool disabled, bool pu
 	json_object_set_new(o, "refetch", describe_time(k->refetch));
 	json_object_set_new(o, "wanted", describe_time(k->wanted));
 	json_object_set_new(o, "used", describe_time(k->used));
-	json_object_set_new(o, "override", disabled ? json_string("disable") : json_null());
-	json_object_set_new(o, "why", describe_why(e, disabled, live));
+	set_rule(o, rule, pattern);
+	json_object_set_new(o, "why", describe_why(e, rule, live));
 	return o;
 }

@@ -6,16 +6,16 @@
 #include <jansson.h>
 
 #include "daemon/resolve.h"
-#include "policy/entry.h"
+#include "policy/ruling.h"
 
 /*
  * The object that `query` answers with; the caller's to json_decref().
  *   e         NULL: never asked for
- *   disabled  the site has switched policies off for this domain
+ *   rules     the site's
  *   pushed    the maps say what follows
  */
 json_t *describe_entry(
-    const char *domain, const struct entry *e, bool disabled, bool pushed, time_t now);
+    const char *domain, const struct entry *e, const struct rules *rules, bool pushed, time_t now);
 
 json_t *describe_time(time_t t); /* RFC 3339, null for 0 */
 

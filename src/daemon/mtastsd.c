@@ -79,12 +79,27 @@ static const char help[] =
 
 /* ---- events ---- */
 
+/* Is there anything left to wait for? A site that requires a policy goes on waiting for one. */
+static bool
+can_go(const struct daemon *d, const char *domain, const struct resolution *res)
+{
+	switch (res->verdict) {
+	case VERDICT_UNDECIDED:
+		return false;
+	case VERDICT_ENFORCE:
+		return res->pushed;
+	default:
+		return resolve_rule(d->resolver, domain) != RULE_HOLD;
+	}
+}
+
 static void
 on_settled(const char *domain, enum verdict verdict, bool pushed, bool mail_waits, void *arg)
 {
 	struct daemon *d = arg;
+	struct resolution res = {verdict, pushed};
 
-	if ((verdict != VERDICT_ENFORCE || pushed) && (held_release(d->held, domain) || mail_waits))
+	if (can_go(d, domain, &res) && (held_release(d->held, domain) || mail_waits))
 		nudge_domain(d->nudge, domain);
 }
 
@@ -100,8 +115,8 @@ collect_settled(const struct held_domain *held, void *arg)
 	struct release *r = arg;
 	struct resolution res = resolve_peek(r->daemon->resolver, held->domain);
 
-	if (r->n < sizeof(r->domain) / sizeof(r->domain[0]) && res.verdict != VERDICT_UNDECIDED &&
-	    (res.verdict != VERDICT_ENFORCE || res.pushed))
+	if (r->n < sizeof(r->domain) / sizeof(r->domain[0]) &&
+	    can_go(r->daemon, held->domain, &res))
 		memcpy(r->domain[r->n++], held->domain, sizeof(held->domain));
 }
 
@@ -116,7 +131,8 @@ on_held_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	held_expire(d->held, time(NULL) - HELD_MAX_S);
 	held_each(d->held, collect_settled, &r);
 	for (size_t i = 0; i < r.n; i++)
-		on_settled(r.domain[i], VERDICT_NONE, true, false, d);
+		if (held_release(d->held, r.domain[i]))
+			nudge_domain(d->nudge, r.domain[i]);
 }
 
 static void

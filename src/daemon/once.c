@@ -186,7 +186,7 @@ look(struct once *o, const struct task *task)
 	struct entry e = {0};
 	bool known = store_get(o->parts.store, task->domain, &e, NULL) == STORE_OK;
 
-	if (rules_find(o->parts.config->rules, task->domain) == RULE_DISABLE) {
+	if (resolve_rule(o->parts.resolver, task->domain) == RULE_DISABLE) {
 		entry_clear(&e);
 		return;
 	}

@@ -1,4 +1,5 @@
 #include "daemon/resolve.h"
+#include "policy/ruling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,11 +189,24 @@ look_again(struct job *job)
 		look_at_txt(job);
 }
 
+enum rule
+resolve_rule(const struct resolver *r, const char *domain)
+{
+	return rules_find(r->parts.config->rules, domain, NULL);
+}
+
+static enum verdict
+verdict_of(const struct resolver *r, const char *domain, const struct entry *e)
+{
+	return ruling_verdict(resolve_rule(r, domain), e, time(NULL));
+}
+
 static void
 on_written(const struct writer_result *result, void *arg)
 {
 	struct job *job = arg;
-	struct resolution res = {entry_verdict(&job->next, time(NULL)), result->pushed};
+	struct resolution res = {
+	    verdict_of(job->resolver, job->domain, &job->next), result->pushed};
 
 	if (result->refused) {
 		job->saving = false;
@@ -211,8 +225,8 @@ on_written(const struct writer_result *result, void *arg)
 static void
 job_kept(struct job *job, struct entry *cached)
 {
-	struct resolution res = {
-	    entry_verdict(cached, time(NULL)), writer_in_step(job->resolver->parts.writer)};
+	struct resolution res = {verdict_of(job->resolver, job->domain, cached),
+	    writer_in_step(job->resolver->parts.writer)};
 
 	entry_clear(&job->next);
 	job->next = *cached;
@@ -222,9 +236,11 @@ job_kept(struct job *job, struct entry *cached)
 
 /* An entry whose time is over still stands in the map, hence the clock of 0. */
 static bool
-rules_differ(const struct entry *a, const struct entry *b)
+requirements_differ(const struct job *job, const struct entry *a, const struct entry *b)
 {
-	struct requirement was = entry_requirement(a, 0), is = entry_requirement(b, 0);
+	enum rule rule = resolve_rule(job->resolver, job->domain);
+	struct requirement was = ruling_requirement(rule, a, 0),
+			   is = ruling_requirement(rule, b, 0);
 
 	was.until = is.until;
 	return !requirement_equal(&was, &is);
@@ -319,7 +335,7 @@ judge(struct job *job)
 		job_end_undecided(job, "the store cannot be read");
 		return;
 	}
-	job->was = entry_verdict(rc == STORE_OK ? &cached : NULL, now);
+	job->was = verdict_of(r, job->domain, rc == STORE_OK ? &cached : NULL);
 	job->held = rc == STORE_OK && cached.state == ENTRY_UNDECIDED;
 	if (compare_first(job, rc))
 		return;
@@ -334,7 +350,8 @@ judge(struct job *job)
 		fetch(job);
 		break;
 	case DECIDE_SAVE:
-		job->changed = rules_differ(rc == STORE_OK ? &cached : NULL, &job->next);
+		job->changed =
+		    requirements_differ(job, rc == STORE_OK ? &cached : NULL, &job->next);
 		if (job->next.used == 0 || !job->background)
 			job->next.used = now - now % USED_STEP_S;
 		job->saving = true;
@@ -483,7 +500,7 @@ job_start(struct resolver *r, const char *domain, bool background)
 static bool
 resting(const struct entry *e, time_t now)
 {
-	return e->state == ENTRY_UNDECIDED && entry_due(e, now) > now;
+	return (e->state == ENTRY_UNDECIDED || !entry_ahead(e, now)) && entry_due(e, now) > now;
 }
 
 struct resolution
@@ -493,10 +510,10 @@ resolve_peek(struct resolver *r, const char *domain)
 	struct resolution res = {VERDICT_NONE, writer_in_step(r->parts.writer)};
 	bool known;
 
-	if (rules_find(r->parts.config->rules, domain) == RULE_DISABLE)
+	if (resolve_rule(r, domain) == RULE_DISABLE)
 		return res;
 	known = store_get(r->parts.store, domain, &e, NULL) == STORE_OK;
-	res.verdict = entry_verdict(known ? &e : NULL, time(NULL));
+	res.verdict = verdict_of(r, domain, known ? &e : NULL);
 	res.pushed = res.pushed && res.verdict != VERDICT_UNDECIDED;
 	entry_clear(&e);
 	return res;
@@ -511,10 +528,10 @@ resolve_want(struct resolver *r, const char *domain)
 	struct resolution res = {VERDICT_NONE, writer_in_step(r->parts.writer)};
 	bool known;
 
-	if (rules_find(r->parts.config->rules, domain) == RULE_DISABLE)
+	if (resolve_rule(r, domain) == RULE_DISABLE)
 		return res;
 	known = store_get(r->parts.store, domain, &e, NULL) == STORE_OK;
-	res.verdict = entry_verdict(known ? &e : NULL, now);
+	res.verdict = verdict_of(r, domain, known ? &e : NULL);
 	if (res.verdict == VERDICT_UNDECIDED && selftest_reserved(domain)) {
 		res.verdict = VERDICT_NONE;
 	} else if (res.verdict == VERDICT_UNDECIDED) {

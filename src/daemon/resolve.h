@@ -61,6 +61,9 @@ struct resolution resolve_want(struct resolver *r, const char *domain);
 /* The same without any effect: nothing is begun, nothing noted. */
 struct resolution resolve_peek(struct resolver *r, const char *domain);
 
+/* The site's rule for a normalised domain, in force now. */
+enum rule resolve_rule(const struct resolver *r, const char *domain);
+
 typedef void resolve_cb(const struct resolution *resolution, void *arg);
 
 /*

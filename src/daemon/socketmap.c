@@ -116,6 +116,22 @@ reply_wait(struct conn *c)
 	reply(c, c->map == MAP_STS ? "TEMP mta-sts: policy not known yet" : "OK wait");
 }
 
+/* Our rules know from the map what the site makes of it. FEATURE(`sts') knows of temporary refusals
+ * only. */
+static void
+reply_none(struct conn *c)
+{
+	enum rule rule = resolve_rule(c->server->parts.resolver, c->domain);
+
+	if (rule == RULE_HOLD)
+		held_note(c->server->parts.held, c->domain, c->queue_id);
+	if (c->map == MAP_MTASTSQ)
+		reply(c, "OK none");
+	else
+		reply(c, rule_requires(rule) ? "TEMP mta-sts: this site requires a policy"
+					     : "NOTFOUND ");
+}
+
 static void
 reply_resolution(struct conn *c, const struct resolution *res)
 {
@@ -127,7 +143,7 @@ reply_resolution(struct conn *c, const struct resolution *res)
 		break;
 	case VERDICT_NONE:
 	case VERDICT_TESTING:
-		reply(c, sts ? "NOTFOUND " : "OK none");
+		reply_none(c);
 		break;
 	case VERDICT_ENFORCE:
 		if (sts) {
@@ -178,7 +194,9 @@ look_up(struct conn *c)
 	c->wait = resolve_await(parts->resolver, c->domain, on_resolved, c, &now);
 	if (c->wait == NULL) {
 		reply_resolution(c, &now);
-		if (now.pushed && c->map == MAP_MTASTSQ)
+		if (now.pushed && c->map == MAP_MTASTSQ &&
+		    (now.verdict == VERDICT_ENFORCE ||
+			resolve_rule(parts->resolver, c->domain) == RULE_OPTIONAL))
 			repush(c, now.verdict == VERDICT_ENFORCE);
 		return;
 	}

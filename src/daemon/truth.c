@@ -1,33 +1,28 @@
 #include "daemon/truth.h"
+#include "policy/ruling.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "maps/mapkey.h"
 #include "util/log.h"
 #include "util/tree.h"
 
 enum {
 	IMPORT_BATCH = 1000, /* entries of one store commit */
 	WALK_BATCH = 1000,
-	LONG_MX = 32,          /* MX patterns; fewer are read again as fast */
-	PATTERNS_MAX = 500000, /* of the policies kept, some 50 bytes each */
-	/* of the `none` of a disabled domain, at least; the next save, repair or live lookup of it
-	 * renews it */
-	OVERRIDE_GOOD_S = 7 * 86400
+	LONG_MX = 32,         /* MX patterns; fewer are read again as fast */
+	PATTERNS_MAX = 500000 /* of the policies kept, some 50 bytes each */
 };
 
 struct requirement
 truth_requirement(const struct truth *t, const char *domain, const struct entry *e, time_t now)
 {
-	struct requirement r = {.kind = REQUIRE_NONE};
+	const struct rules *rules = t->config->rules;
+	const char *pattern = mapkey_rule_pattern(domain);
 
-	if (rules_find(t->config->rules, domain) != RULE_DISABLE)
-		return e == NULL ? (struct requirement){.kind = REQUIRE_UNKNOWN}
-				 : entry_requirement(e, now);
-	/* Rounded, so that the value is the same for days and the map is not written again and
-	 * again. */
-	r.until = (now / OVERRIDE_GOOD_S + 2) * OVERRIDE_GOOD_S;
-	return r;
+	return pattern != NULL ? ruling_pattern(rules, pattern)
+			       : ruling_requirement(rules_find(rules, domain, NULL), e, now);
 }
 
 /*
@@ -93,7 +88,7 @@ static bool
 lookup(const char *domain, struct requirement *r, void *arg)
 {
 	struct truth *t = arg;
-	const struct entry *e = find_entry(t, domain);
+	const struct entry *e = mapkey_rule_pattern(domain) != NULL ? NULL : find_entry(t, domain);
 
 	*r = truth_requirement(t, domain, e, time(NULL));
 	return e != NULL || r->kind != REQUIRE_UNKNOWN;
@@ -124,6 +119,16 @@ walk_entry(const char *domain, const struct entry *e, void *arg)
 }
 
 static bool
+walk_rule(struct walk_state *w, const char *pattern)
+{
+	char key[MAPKEY_MAX + 1];
+	struct requirement r = ruling_pattern(w->truth->config->rules, pattern);
+
+	mapkey_rule(pattern, key);
+	return w->each(key, &r, w->each_arg);
+}
+
+static bool
 walk(bool (*each)(const char *, const struct requirement *, void *), void *each_arg, void *arg)
 {
 	struct truth *t = arg;
@@ -139,16 +144,10 @@ walk(bool (*each)(const char *, const struct requirement *, void *), void *each_
 			return false;
 		}
 	} while (w.n == WALK_BATCH && !w.stopped);
-	for (size_t i = 0; i < rules_count(rules) && !w.stopped; i++) {
-		enum rule rule;
-		const char *domain = rules_pattern(rules, i, &rule);
-		struct requirement r;
-
-		if (rule != RULE_DISABLE || !rule_is_exact(domain))
-			continue;
-		r = truth_requirement(t, domain, NULL, time(NULL));
-		w.stopped = !each(domain, &r, each_arg);
-	}
+	if (rules_count(rules) > 0)
+		w.stopped = w.stopped || !walk_rule(&w, "*");
+	for (size_t i = 0; i < rules_count(rules) && !w.stopped; i++)
+		w.stopped = !walk_rule(&w, rules_pattern(rules, i, NULL));
 	return true;
 }
 

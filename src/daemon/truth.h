@@ -25,7 +25,7 @@ struct truth {
 	size_t n_patterns; /* of those */
 };
 
-/* The site's override first, then the entry (NULL: none known). Borrows from e. */
+/* By the site's rule and the entry (NULL: none known), or of the key of a rule. Borrows from e. */
 struct requirement truth_requirement(
     const struct truth *t, const char *domain, const struct entry *e, time_t now);
 

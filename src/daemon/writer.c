@@ -1,4 +1,5 @@
 #include "daemon/writer.h"
+#include "policy/ruling.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -8,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "daemon/truth.h"
+#include "maps/mapkey.h"
 #include "util/log.h"
 #include "util/tree.h"
 #include "util/when.h"
@@ -82,11 +84,12 @@ struct writer {
 	struct pushed_sink sinks[WRITER_SINKS_MAX];
 	size_t n_sinks;
 	struct sink_state state;
-	long last_commit_ms;          /* when_monotonic_ms() */
-	unsigned long commits;        /* of maps, that went well */
-	time_t alive_until;           /* as the last of them wrote it */
-	time_t heartbeat, verify;     /* the next */
-	char store_error[ERRMSG_MAX]; /* logged last; empty: the last commit went well */
+	long last_commit_ms;           /* when_monotonic_ms() */
+	unsigned long commits;         /* of maps, that went well */
+	time_t alive_until;            /* as the last of them wrote it */
+	time_t heartbeat, verify;      /* the next */
+	char store_error[ERRMSG_MAX];  /* logged last; empty: the last commit went well */
+	const struct rules *old_rules; /* while others are pushed in their place */
 	atomic_bool in_step, imported, store_works;
 };
 
@@ -446,22 +449,21 @@ requirement_change(const struct writer *w, const struct write *write, time_t now
     struct requirement *before, struct requirement *after)
 {
 	const struct entry *old = write->was_known ? &write->old : NULL;
-	/* The MTA missed it there: whatever the map should hold of it is put again. So is what an
-	 * override has hidden until now. */
-	bool nothing_there = old == NULL || write->kind == WRITE_REPUSH ||
-			     (write->kind == WRITE_OVERRIDE &&
-				 rules_find(w->truth.config->rules, write->domain) != RULE_DISABLE);
+	const struct rules *was =
+	    write->kind == WRITE_OVERRIDE ? w->old_rules : w->truth.config->rules;
 
 	if (write->domain[0] == '\0' || write->kind == WRITE_TOUCH || write->result.refused)
 		return false;
-	*before = nothing_there ? (struct requirement){.kind = REQUIRE_UNKNOWN}
-				: entry_requirement(old, 0);
+	/* The MTA missed it there: whatever the map should hold of it is put again. */
+	*before = old == NULL || write->kind == WRITE_REPUSH
+		      ? (struct requirement){.kind = REQUIRE_UNKNOWN}
+		      : ruling_requirement(rules_find(was, write->domain, NULL), old, 0);
 	*after = truth_requirement(&w->truth, write->domain,
 	    write->kind == WRITE_SAVE     ? &write->entry
 	    : write->kind == WRITE_FORGET ? NULL
 					  : old,
 	    now);
-	return (write->kind == WRITE_FORGET && write->was_there) ||
+	return write->kind == WRITE_OVERRIDE || (write->kind == WRITE_FORGET && write->was_there) ||
 	       !requirement_equal(before, after);
 }
 
@@ -501,52 +503,69 @@ push(struct writer *w, struct write_list *batch)
 	return all;
 }
 
-/* Adds the domains whose rule is not the same in both; false: a rule for many domains is not. */
-static bool
-add_overrides(struct writer *w, const struct rules *a, const struct rules *b, struct write_list *to,
-    size_t *n)
+/* What a new configuration changes in the maps. */
+struct overrides {
+	struct write_list list;
+	size_t n;
+	bool all; /* they are all that changes */
+};
+
+static void
+add_override(struct writer *w, const char *domain, struct overrides *o)
 {
-	bool each_known = true;
+	struct write *write = write_new(WRITE_OVERRIDE, domain, NULL, NULL);
 
-	for (size_t i = 0; i < rules_count(a); i++) {
-		enum rule rule, other;
-		const char *domain = rules_pattern(a, i, &rule);
-		struct write *write;
-
-		if (rules_get(b, domain, &other) && other == rule)
-			continue;
-		if (!rule_is_exact(domain)) {
-			each_known = false;
-			continue;
-		}
-		write = write_new(WRITE_OVERRIDE, domain, NULL, NULL);
-		write->was_known =
-		    store_get(w->truth.store, write->domain, &write->old, NULL) == STORE_OK;
-		TAILQ_INSERT_TAIL(to, write, link);
-		++*n;
-	}
-	return each_known;
+	write->was_known = mapkey_rule_pattern(domain) == NULL &&
+			   store_get(w->truth.store, domain, &write->old, NULL) == STORE_OK;
+	TAILQ_INSERT_TAIL(&o->list, write, link);
+	o->n++;
 }
 
-/* Only what differs is pushed, as all new domains wait meanwhile. */
+/* Adds the rules of a that b has not, or has otherwise, and the domains that they are about. */
+static void
+add_overrides(struct writer *w, const struct rules *a, const struct rules *b, bool otherwise,
+    struct overrides *o)
+{
+	for (size_t i = 0; i < rules_count(a); i++) {
+		enum rule rule, other;
+		const char *pattern = rules_pattern(a, i, &rule);
+		char key[MAPKEY_MAX + 1];
+
+		if (rules_get(b, pattern, &other) && (rule == other || !otherwise))
+			continue;
+		mapkey_rule(pattern, key);
+		add_override(w, key, o);
+		if (rule_is_exact(pattern))
+			add_override(w, pattern, o);
+		else
+			o->all = false;
+	}
+}
+
+/*
+ * Only what differs is pushed, as all new domains wait meanwhile. A rule for many domains is pushed as
+ * well, and counts from then on; then what the maps say of each of them is made to fit.
+ */
 static void
 push_config(struct writer *w, const struct config *was)
 {
-	struct write_list changed = TAILQ_HEAD_INITIALIZER(changed);
-	struct write *write;
+	struct overrides o = {TAILQ_HEAD_INITIALIZER(o.list), 0, true};
 	const struct rules *now = w->truth.config->rules;
-	size_t n = 0;
-	bool each_known = add_overrides(w, was->rules, now, &changed, &n);
+	struct write *write;
 
-	each_known = add_overrides(w, now, was->rules, &changed, &n) && each_known;
-	if (each_known && n <= BATCH_MAX) {
-		(void)push(w, &changed);
-	} else {
+	w->old_rules = was->rules;
+	add_overrides(w, was->rules, now, false, &o);
+	add_overrides(w, now, was->rules, true, &o);
+	if ((rules_count(was->rules) == 0) != (rules_count(now) == 0))
+		add_override(w, MAPKEY_RULE, &o);
+	if (o.n <= BATCH_MAX)
+		(void)push(w, &o.list);
+	else
 		schedule_heartbeat(w, time(NULL)); /* the limit may be shorter now */
+	if (o.n > BATCH_MAX || !o.all)
 		repair_all(w, false);
-	}
-	while ((write = TAILQ_FIRST(&changed)) != NULL) {
-		TAILQ_REMOVE(&changed, write, link);
+	while ((write = TAILQ_FIRST(&o.list)) != NULL) {
+		TAILQ_REMOVE(&o.list, write, link);
 		entry_clear(&write->old);
 		free(write);
 	}

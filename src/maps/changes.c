@@ -78,7 +78,8 @@ changes_require(struct changes *c, const char *domain, const struct requirement 
 	char value[MAPVALUE_MAX] = "";
 	enum sink_result r;
 
-	assert(*domain != '\0' && strchr(domain, ':') == NULL && strlen(domain) <= DOMAIN_MAX);
+	assert(*domain != '\0' && strlen(domain) <= DOMAIN_MAX);
+	assert(strchr(domain, ':') == NULL || mapkey_rule_pattern(domain) != NULL);
 	if (now->kind != REQUIRE_UNKNOWN)
 		mapvalue_print(now, value);
 	if ((r = add_patterns(c, domain, old, now, "", em)) != SINK_OK ||

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "policy/domain.h"
+#include "policy/rules.h"
 #include "util/ascii.h"
 
 enum { SECONDS_DIGITS_MAX = 12 }; /* more than any time that the rules can compare */
@@ -44,6 +45,13 @@ is_state(struct cursor key)
 	return false;
 }
 
+static bool
+is_rule(struct cursor key)
+{
+	return cursor_take(&key, MAPKEY_RULE) &&
+	       (cursor_len(&key) == 0 || is_name((const char *)key.p, cursor_len(&key)));
+}
+
 enum mapkey_kind
 mapkey_parse(struct cursor key, struct mapkey *out)
 {
@@ -53,6 +61,10 @@ mapkey_parse(struct cursor key, struct mapkey *out)
 	memset(out, 0, sizeof(*out));
 	if (len == 0 || len > MAPKEY_MAX)
 		return MAPKEY_STRANGE;
+	if (*p == ':' && is_rule(key)) {
+		memcpy(out->domain, p, len);
+		return MAPKEY_SITE;
+	}
 	if (*p == ':')
 		return is_state(key) ? MAPKEY_STATE : MAPKEY_STRANGE;
 	colon = memchr(p, ':', len);
@@ -71,6 +83,24 @@ mapkey_parse(struct cursor key, struct mapkey *out)
 	return MAPKEY_PATTERN;
 }
 
+void
+mapkey_rule(const char *pattern, char out[MAPKEY_MAX + 1])
+{
+	assert(strlen(pattern) <= RULE_PATTERN_MAX);
+	snprintf(
+	    out, MAPKEY_MAX + 1, "%s%s", MAPKEY_RULE, strcmp(pattern, "*") == 0 ? "" : pattern);
+}
+
+const char *
+mapkey_rule_pattern(const char *key)
+{
+	size_t prefix = strlen(MAPKEY_RULE);
+
+	if (strncmp(key, MAPKEY_RULE, prefix) != 0)
+		return NULL;
+	return key[prefix] == '\0' ? "*" : key + prefix;
+}
+
 bool
 mapkey_pattern(const char *domain, const char *pattern, char out[MAPKEY_MAX + 1])
 {
@@ -83,9 +113,18 @@ mapkey_pattern(const char *domain, const char *pattern, char out[MAPKEY_MAX + 1]
 void
 mapvalue_print(const struct requirement *r, char out[MAPVALUE_MAX])
 {
+	static const char *const words[] = {[REQUIRE_NONE] = "none",
+	    [REQUIRE_ENFORCE] = "enforce",
+	    [REQUIRE_SITE_OPTIONAL] = "optional",
+	    [REQUIRE_SITE_HOLD] = "hold",
+	    [REQUIRE_SITE_REFUSE] = "refuse",
+	    [REQUIRE_SITE_DISABLE] = "disable"};
+
 	assert(r->kind != REQUIRE_UNKNOWN);
-	snprintf(out, MAPVALUE_MAX, "%s %lld", r->kind == REQUIRE_ENFORCE ? "enforce" : "none",
-	    (long long)r->until);
+	if (r->kind == REQUIRE_NONE || r->kind == REQUIRE_ENFORCE)
+		snprintf(out, MAPVALUE_MAX, "%s %lld", words[r->kind], (long long)r->until);
+	else
+		strcpy(out, words[r->kind]);
 }
 
 struct requirement

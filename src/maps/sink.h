@@ -52,7 +52,7 @@ struct sink_truth {
 struct sink_ops {
 	const char *kind; /* "sendmail", "access" */
 	enum sink_result (*begin)(struct sink *s, struct errmsg *em);
-	/* Changes one domain from what the map is believed to hold (old, REQUIRE_UNKNOWN for
+	/* Changes one domain, or key of a rule (maps/mapkey.h), from what the map is believed to hold (old, REQUIRE_UNKNOWN for
 	 * nothing) to what it shall hold. */
 	enum sink_result (*set)(struct sink *s, const char *domain, const struct requirement *old,
 	    const struct requirement *now, struct errmsg *em);

@@ -68,9 +68,18 @@ struct entry {
 
 enum verdict { VERDICT_UNDECIDED, VERDICT_NONE, VERDICT_TESTING, VERDICT_ENFORCE };
 
-enum requirement_kind { REQUIRE_UNKNOWN, REQUIRE_NONE, REQUIRE_ENFORCE };
+enum requirement_kind {
+	REQUIRE_UNKNOWN,
+	REQUIRE_NONE,
+	REQUIRE_ENFORCE,
+	/* of a pattern of the site's rules (policy/rules.h), not of a domain */
+	REQUIRE_SITE_OPTIONAL,
+	REQUIRE_SITE_HOLD,
+	REQUIRE_SITE_REFUSE,
+	REQUIRE_SITE_DISABLE
+};
 
-/* What a map tells the MTA about a domain. */
+/* What a map tells the MTA about a domain, or a pattern. */
 struct requirement {
 	enum requirement_kind kind; /* REQUIRE_UNKNOWN: no entry in the map */
 	time_t until;               /* the map entry counts until then */

@@ -124,17 +124,19 @@ rules_get(const struct rules *r, const char *pattern, enum rule *rule)
 }
 
 enum rule
-rules_find(const struct rules *r, const char *domain)
+rules_find(const struct rules *r, const char *domain, const char **pattern)
 {
-	enum rule rule = RULE_OPTIONAL;
+	bool there;
+	size_t at = place(r, domain, &there);
 
-	if (r == NULL || r->n == 0 || rules_get(r, domain, &rule))
-		return rule;
-	for (const char *dot = strchr(domain, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
-		if (rules_get(r, dot, &rule))
-			return rule;
-	(void)rules_get(r, "*", &rule);
-	return rule;
+	for (const char *dot = strchr(domain, '.'); !there && dot != NULL;
+	     dot = strchr(dot + 1, '.'))
+		at = place(r, dot, &there);
+	if (!there)
+		at = place(r, "*", &there);
+	if (pattern != NULL)
+		*pattern = there ? r->item[at].pattern : NULL;
+	return there ? r->item[at].rule : RULE_OPTIONAL;
 }
 
 size_t
@@ -146,15 +148,24 @@ rules_count(const struct rules *r)
 const char *
 rules_pattern(const struct rules *r, size_t i, enum rule *rule)
 {
-	*rule = r->item[i].rule;
+	if (rule != NULL)
+		*rule = r->item[i].rule;
 	return r->item[i].pattern;
+}
+
+bool
+rule_requires(enum rule rule)
+{
+	return rule == RULE_HOLD || rule == RULE_REFUSE;
 }
 
 const char *
 rule_name(enum rule rule)
 {
-	static const char *const names[] = {
-	    [RULE_OPTIONAL] = "optional", [RULE_DISABLE] = "disable"};
+	static const char *const names[] = {[RULE_OPTIONAL] = "optional",
+	    [RULE_HOLD] = "hold",
+	    [RULE_REFUSE] = "refuse",
+	    [RULE_DISABLE] = "disable"};
 
 	return names[rule];
 }

@@ -13,11 +13,15 @@
 
 enum rule {
 	RULE_OPTIONAL, /* as the domain wishes: RFC 8461 */
-	RULE_DISABLE   /* no policy counts */
+	/* Nothing is delivered but over a connection that a valid policy of the domain allows; one of mode
+	 * testing is taken for enforce. While there is none, mail waits, or is refused for good. */
+	RULE_HOLD,
+	RULE_REFUSE,
+	RULE_DISABLE /* no policy counts */
 };
 
 /* "example.com", ".example.com" or "*": what rules_add() makes of a pattern. */
-enum { RULE_PATTERN_MAX = 240 }; /* bytes; Sendmail looks up no longer ones behind our prefix */
+enum { RULE_PATTERN_MAX = DOMAIN_MAX - 6 }; /* bytes; a map has a prefix of 6 before it */
 
 struct rules; /* NULL is a set without rules */
 
@@ -33,17 +37,19 @@ void rules_free(struct rules **rules); /* NULL-safe */
 MUST_USE bool rules_add(
     struct rules *rules, const char *pattern, enum rule rule, struct errmsg *em);
 
-/* The rule for a normalised domain. */
-enum rule rules_find(const struct rules *rules, const char *domain);
+/* The rule for a normalised domain. pattern: unless NULL set to that of the rule, borrowed, or NULL. */
+enum rule rules_find(const struct rules *rules, const char *domain, const char **pattern);
 
 size_t rules_count(const struct rules *rules);
-/* The i-th, in the order of strcmp(); borrowed. */
+/* The i-th, in the order of strcmp(); borrowed. rule: may be NULL. */
 const char *rules_pattern(const struct rules *rules, size_t i, enum rule *rule);
 /* That of exactly this pattern; false: there is none. */
 bool rules_get(const struct rules *rules, const char *pattern, enum rule *rule);
 
 /* False: it fits more than one domain. */
 bool rule_is_exact(const char *pattern);
-const char *rule_name(enum rule rule); /* "optional", "disable" */
+bool rule_requires(enum rule rule); /* a policy: HOLD or REFUSE */
+
+const char *rule_name(enum rule rule); /* "optional", "hold", "refuse", "disable" */
 
 #endif

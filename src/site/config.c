@@ -156,13 +156,29 @@ check_hold(cfg_t *cfg, cfg_opt_t *opt)
 static int
 check_domain_policy(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_word(cfg, opt, "optional", "disable");
+	const char *policy = last_string(opt);
+
+	if (strcmp(policy, "optional") == 0 || strcmp(policy, "require") == 0 ||
+	    strcmp(policy, "disable") == 0)
+		return 0;
+	cfg_error(cfg, "policy = \"%s\": want optional, require or disable", policy);
+	return -1;
+}
+
+static int
+check_unmet(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_word(cfg, opt, "hold", "refuse");
 }
 
 static enum rule
 rule_of(cfg_t *sec)
 {
-	return strcmp(cfg_getstr(sec, "policy"), "disable") == 0 ? RULE_DISABLE : RULE_OPTIONAL;
+	const char *policy = cfg_getstr(sec, "policy");
+
+	if (strcmp(policy, "require") == 0)
+		return strcmp(cfg_getstr(sec, "unmet"), "refuse") == 0 ? RULE_REFUSE : RULE_HOLD;
+	return strcmp(policy, "disable") == 0 ? RULE_DISABLE : RULE_OPTIONAL;
 }
 
 static int
@@ -425,7 +441,8 @@ static cfg_opt_t nudge_options[] = {
     CFG_STR("address", "127.0.0.1:25", CFGF_NONE), CFG_INT("per_minute", 10, CFGF_NONE), CFG_END()};
 #define DOMAIN_SECTIONS \
 	CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES)
-static cfg_opt_t domain_options[] = {CFG_STR("policy", "optional", CFGF_NONE), CFG_END()};
+static cfg_opt_t domain_options[] = {
+    CFG_STR("policy", "optional", CFGF_NONE), CFG_STR("unmet", "hold", CFGF_NONE), CFG_END()};
 static cfg_opt_t milter_options[] = {
     CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
     CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
@@ -453,6 +470,7 @@ set_domain_checks(cfg_t *cfg)
 {
 	cfg_set_validate_func(cfg, "domain", add_domain);
 	cfg_set_validate_func(cfg, "domain|policy", check_domain_policy);
+	cfg_set_validate_func(cfg, "domain|unmet", check_unmet);
 }
 
 static void

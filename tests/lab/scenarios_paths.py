@@ -326,7 +326,7 @@ def exempt_and_forget(lab, setup):
     compare(states(lab, waiting), {"bad.test": "queued", "other.test": "queued"})
     lab.allow(bad)
     reconfigure(lab, NO_NUDGE + "".join('domain "%s" { policy = disable }\n' % name for name in ("BAD.test", "fresh.test.")))
-    wait.until("pushed", lambda: (in_map(lab, "bad.test") or "").startswith("none"))
+    wait.until("pushed", lambda: in_map(lab, ":site:bad.test") == "disable")
     lab.sender.run_queue()
     compare(states(lab, waiting), {"bad.test": "delivered", "other.test": "queued"})
     compare(states(lab, tried_each(lab, [bad, other, fresh])), {"bad.test": "delivered", "other.test": "queued", "fresh.test": "delivered"})

@@ -77,7 +77,9 @@ every_option_is_read(void **state UNUSED)
 	    "release { socket = \"unix:/r\" queue = {\"/q/1\", \"/q/q*\"} sendmail = \"/s\" }\n"
 	    "domain \"B.Example.\" { policy = disable }\n"
 	    "domain \"a.example\" { policy = disable }\n"
-	    "domain \"c.example\" { policy = optional }\n",
+	    "domain \"c.example\" { policy = optional }\n"
+	    "domain \".c.example\" { policy = require unmet = refuse }\n"
+	    "domain \"*\" { policy = require }\n",
 	    &em);
 
 	if (c == NULL)
@@ -120,9 +122,11 @@ every_option_is_read(void **state UNUSED)
 	assert_string_equal(c->release_queue.item[1], "/q/q*");
 	assert_string_equal(c->release_sendmail, "/s");
 	assert_null(c->milter_header);
-	assert_int_equal(rules_find(c->rules, "a.example"), RULE_DISABLE);
-	assert_int_equal(rules_find(c->rules, "b.example"), RULE_DISABLE);
-	assert_int_equal(rules_find(c->rules, "c.example"), RULE_OPTIONAL);
+	assert_int_equal(rules_find(c->rules, "a.example", NULL), RULE_DISABLE);
+	assert_int_equal(rules_find(c->rules, "b.example", NULL), RULE_DISABLE);
+	assert_int_equal(rules_find(c->rules, "c.example", NULL), RULE_OPTIONAL);
+	assert_int_equal(rules_find(c->rules, "x.c.example", NULL), RULE_REFUSE);
+	assert_int_equal(rules_find(c->rules, "d.example", NULL), RULE_HOLD);
 	config_free(&c);
 }
 
@@ -180,7 +184,8 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"\ninclude(\"/nonexistent/file\")\n", 2, "/nonexistent/file: cannot be read"},
 	    {"\ninclude(\"/tmp\")\n", 2, "/tmp is a directory"},
 	    {"\ninclude(\"relative\")\n", 2, "begins with /"},
-	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional or disable"},
+	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional, require or disable"},
+	    {"domain \"a.example\" {\n unmet = bounce\n}\n", 2, "hold or refuse"},
 	    {"socketmap {\n listen = {\"inet:192.0.2.1:25\"}\n}\n", 2, "loopback"},
 	    {"control {\n listen = \"/run/x\"\n}\n", 2, "unix:/path"},
 	    {"milter {\n socket = banana\n}\n", 2, "unix:/path"},
@@ -244,8 +249,8 @@ included_files_hold_sections_of_domains(void **state UNUSED)
 			fail_msg("row %zu: \"%s\"", i, em.text);
 		if (c != NULL) {
 			assert_int_equal(c->hold_max_s, 420);
-			assert_int_equal(rules_find(c->rules, "a.example"), RULE_DISABLE);
-			assert_int_equal(rules_find(c->rules, "b.example"), RULE_DISABLE);
+			assert_int_equal(rules_find(c->rules, "a.example", NULL), RULE_DISABLE);
+			assert_int_equal(rules_find(c->rules, "b.example", NULL), RULE_DISABLE);
 		}
 		config_free(&c);
 	}

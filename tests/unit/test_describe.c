@@ -30,9 +30,9 @@ member(const char *name)
 }
 
 static void
-describe(const struct entry *e, bool disabled, bool pushed)
+describe(const struct entry *e, const struct rules *rules, bool pushed)
 {
-	object = describe_entry("good.example", e, disabled, pushed, NOW);
+	object = describe_entry("good.example", e, rules, pushed, NOW);
 	assert_non_null(object);
 }
 
@@ -72,10 +72,11 @@ an_enforced_policy_has_every_member(void **state UNUSED)
 	    {"pushed", "true"}, {"failure", "null"}, {"confirmed", "\"2026-09-21T14:12:20Z\""},
 	    {"recheck", "\"2026-09-21T14:14:20Z\""}, {"refetch", "\"2026-09-21T15:13:20Z\""},
 	    {"used", "\"2026-09-21T14:06:40Z\""}, {"wanted", "null"}, {"override", "null"},
+	    {"unmet", "null"}, {"pattern", "null"},
 	    {"why", "\"the policy that the domain publishes\""}};
 	struct entry e = enforce();
 
-	describe(&e, false, true);
+	describe(&e, NULL, true);
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 		if (strcmp(member(t[i].name), t[i].want) != 0)
 			fail_msg("%s: %s, want %s", t[i].name, member(t[i].name), t[i].want);
@@ -92,11 +93,11 @@ an_unknown_domain_has_the_same_members_and_is_undecided(void **state UNUSED)
 	    {"max_age", "null"}, {"mx", "[]"}, {"fetched", "null"}, {"expires", "null"},
 	    {"pushed", "false"}, {"failure", "null"}};
 
-	describe(NULL, false, true); /* what is undecided is never pushed */
+	describe(NULL, NULL, true); /* what is undecided is never pushed */
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 		if (strcmp(member(t[i].name), t[i].want) != 0)
 			fail_msg("%s: %s, want %s", t[i].name, member(t[i].name), t[i].want);
-	assert_int_equal(json_object_size(object), 17);
+	assert_int_equal(json_object_size(object), 19);
 	assert_non_null(strstr(member("why"), "never asked for"));
 }
 
@@ -111,7 +112,7 @@ a_failure_has_type_reason_and_time(void **state UNUSED)
 		.id = "7",
 		.reason = "certificate expired"}};
 
-	describe(&e, false, true);
+	describe(&e, NULL, true);
 	assert_string_equal(member("verdict"), "\"none\"");
 	assert_string_equal(member("failure"),
 	    "{\"type\":\"sts-webpki-invalid\",\"reason\":\"certificate expired\","
@@ -125,7 +126,7 @@ an_expired_policy_is_not_shown_as_one_in_force(void **state UNUSED)
 	struct entry e = enforce();
 
 	e.expires = NOW;
-	describe(&e, false, true);
+	describe(&e, NULL, true);
 	assert_string_equal(member("verdict"), "\"undecided\"");
 	assert_string_equal(member("mode"), "null");
 	assert_string_equal(member("mx"), "[]");
@@ -133,12 +134,49 @@ an_expired_policy_is_not_shown_as_one_in_force(void **state UNUSED)
 	entry_clear(&e);
 }
 
+static struct rules *
+rule_for(const char *pattern, enum rule rule)
+{
+	struct rules *rules = rules_new();
+
+	assert_non_null(rules);
+	assert_true(rules_add(rules, pattern, rule, NULL));
+	return rules;
+}
+
+static void
+a_policy_that_the_site_requires_is_named_as_such(void **state UNUSED)
+{
+	static const char *const mx[] = {"mx1.good.example"};
+	struct entry testing = enforce(),
+		     none = {.state = ENTRY_NONE, .confirmed = NOW, .expires = NOW + 60};
+	struct rules *rules = rule_for(".example", RULE_REFUSE);
+
+	policy_free(testing.policy);
+	testing.policy = policy_new(MODE_TESTING, 86400, 1, mx);
+	describe(&testing, rules, true);
+	assert_string_equal(member("verdict"), "\"enforce\"");
+	assert_string_equal(member("mode"), "\"testing\"");
+	assert_string_equal(member("override"), "\"require\"");
+	assert_string_equal(member("unmet"), "\"refuse\"");
+	assert_string_equal(member("pattern"), "\".example\"");
+	assert_non_null(strstr(member("why"), "takes it for enforce"));
+	json_decref(object);
+	describe(&none, rules, true);
+	assert_string_equal(member("verdict"), "\"none\"");
+	assert_non_null(strstr(member("why"), "requires a policy: mail is refused"));
+	rules_free(&rules);
+	entry_clear(&testing);
+}
+
 static void
 a_disabled_domain_is_none_and_says_so(void **state UNUSED)
 {
 	struct entry e = enforce();
+	struct rules *rules = rule_for("good.example", RULE_DISABLE);
 
-	describe(&e, true, true);
+	describe(&e, rules, true);
+	rules_free(&rules);
 	assert_string_equal(member("verdict"), "\"none\"");
 	assert_string_equal(member("mode"), "null");
 	assert_string_equal(member("override"), "\"disable\"");
@@ -151,7 +189,7 @@ maps_that_are_behind_are_not_pushed(void **state UNUSED)
 {
 	struct entry e = enforce();
 
-	describe(&e, false, false);
+	describe(&e, NULL, false);
 	assert_string_equal(member("verdict"), "\"enforce\"");
 	assert_string_equal(member("pushed"), "false");
 	entry_clear(&e);
@@ -176,7 +214,7 @@ why_tells_the_row_of_the_table(void **state UNUSED)
 	imported.id[0] = '\0';
 	kept.failure.type = STS_POLICY_FETCH_ERROR;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		describe(t[i].e, false, true);
+		describe(t[i].e, NULL, true);
 		if (strcmp(member("verdict"), t[i].verdict) != 0 ||
 		    strstr(member("why"), t[i].says) == NULL)
 			fail_msg("row %zu: why %s", i, member("why"));
@@ -195,8 +233,9 @@ main(void)
 	    TEST(an_unknown_domain_has_the_same_members_and_is_undecided),
 	    TEST(a_failure_has_type_reason_and_time),
 	    TEST(an_expired_policy_is_not_shown_as_one_in_force),
-	    TEST(a_disabled_domain_is_none_and_says_so), TEST(maps_that_are_behind_are_not_pushed),
-	    TEST(why_tells_the_row_of_the_table)};
+	    TEST(a_disabled_domain_is_none_and_says_so),
+	    TEST(a_policy_that_the_site_requires_is_named_as_such),
+	    TEST(maps_that_are_behind_are_not_pushed), TEST(why_tells_the_row_of_the_table)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,9 @@ a_key_is_of_a_kind_that_we_write_or_strange(void **state UNUSED)
 	    {"good.test:mxa.good.test", MAPKEY_PATTERN, "good.test", "mxa.good.test"},
 	    {"good.test:.example.net", MAPKEY_PATTERN, "good.test", "*.example.net"},
 	    {":ready:", MAPKEY_STATE, "", ""},
+	    {":site:", MAPKEY_SITE, ":site:", ""},
+	    {":site:.example.net", MAPKEY_SITE, ":site:.example.net", ""},
+	    {":site:a b", MAPKEY_STRANGE, NULL, NULL},
 	    {":other:", MAPKEY_STRANGE, NULL, NULL},
 	    {"", MAPKEY_STRANGE, NULL, NULL},
 	    /* no policy domain, so nothing that a store takes over */
@@ -58,6 +61,8 @@ a_value_is_read_as_it_is_written(void **state UNUSED)
 	mapvalue_print(&r, text);
 	assert_string_equal(text, "enforce 2000000000");
 	assert_int_equal(mapvalue_parse(cursor_of(text, strlen(text))).until, r.until);
+	mapvalue_print(&(struct requirement){.kind = REQUIRE_SITE_HOLD}, text);
+	assert_string_equal(text, "hold");
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		assert_int_equal(
 		    mapvalue_parse(cursor_of(none[i], strlen(none[i]))).kind, REQUIRE_UNKNOWN);

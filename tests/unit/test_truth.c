@@ -74,7 +74,12 @@ the_override_comes_before_the_entry(void **state UNUSED)
 	put("on.example", 1, "mx.example");
 	assert_first(&st, "on.example", "mx.example");
 	assert_true(st.lookup("off.example", &r, st.arg));
-	assert_int_equal(r.kind, REQUIRE_NONE);
+	assert_int_equal(r.kind, REQUIRE_UNKNOWN);
+	assert_true(st.lookup(":site:off.example", &r, st.arg));
+	assert_int_equal(r.kind, REQUIRE_SITE_DISABLE);
+	assert_true(st.lookup(":site:", &r, st.arg));
+	assert_int_equal(r.kind, REQUIRE_SITE_OPTIONAL);
+	assert_false(st.lookup(":site:on.example", &r, st.arg));
 	assert_false(st.lookup("unknown.example", &r, st.arg));
 	assert_true(truth_end(&truth, NULL));
 }

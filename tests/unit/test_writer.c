@@ -356,10 +356,12 @@ a_new_configuration_is_pushed_and_nothing_else_looked_at(void **state UNUSED)
 	config_free(&old); /* nothing of it is used any more */
 	assert_string_equal(room_map(&room, ":ready:"), "obs");
 	assert_string_equal(room_map(&room, ":alive:"), "9999999999");
-	assert_memory_equal(room_map(&room, "i.example"), "none ", 5);
+	assert_string_equal(room_map(&room, ":site:"), "optional");
+	assert_string_equal(room_map(&room, ":site:i.example"), "disable");
+	assert_string_equal(room_map(&room, "i.example"), "");
 	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
 	room_save(&room, "i.example", room_enforce("mx2.i.example"));
-	assert_memory_equal(room_map(&room, "i.example"), "none ", 5); /* the override stays */
+	assert_string_equal(room_map(&room, "i.example"), ""); /* the override stays */
 	old = room.config;
 	room.config = room_config(&room, "domain \"other.example\" { policy = disable }");
 	writer_configure(room.writer, room.config, on_answer, &a);
@@ -371,8 +373,53 @@ a_new_configuration_is_pushed_and_nothing_else_looked_at(void **state UNUSED)
 	assert_memory_equal(room_map(&room, "i.example"), "enforce ", 8);
 	assert_string_equal(room_map(&room, "i.example:mx2.i.example"), "mx");
 	assert_string_equal(room_map(&room, "i.example:mx.i.example"), "");
-	assert_memory_equal(room_map(&room, "other.example"), "none ", 5);
+	assert_string_equal(room_map(&room, ":site:i.example"), "");
+	assert_string_equal(room_map(&room, ":site:other.example"), "disable");
 	assert_int_equal(watched.repairs, repairs); /* nobody waits for that */
+}
+
+static void
+reconfigure(const char *text)
+{
+	struct answers a = {.want = 1};
+	struct config *old = room.config;
+
+	room.config = room_config(&room, text);
+	writer_configure(room.writer, room.config, on_answer, &a);
+	room_run(&room, all_answered, &a);
+	config_free(&old);
+}
+
+/* A rule for many domains changes what the map says of each of them, there and back. */
+static void
+a_required_policy_of_mode_testing_is_enforced_while_it_is_required(void **state UNUSED)
+{
+	static const char *const mx[] = {"mx.testing.example"};
+	struct entry testing = room_enforce("mx.testing.example");
+
+	policy_free(testing.policy);
+	testing.policy = policy_new(MODE_TESTING, 864000, 1, mx);
+	room_save(&room, "testing.example", testing);
+	room_save(&room, "none.example", room_none());
+	assert_memory_equal(room_map(&room, "testing.example"), "none ", 5);
+	reconfigure("domain \".example\" { policy = require }");
+	assert_string_equal(room_map(&room, ":site:"), "optional");
+	assert_string_equal(room_map(&room, ":site:.example"), "hold");
+	assert_memory_equal(room_map(&room, "testing.example"), "enforce ", 8);
+	assert_string_equal(room_map(&room, "testing.example:mx.testing.example"), "mx");
+	assert_string_equal(room_map(&room, "none.example"), "");
+	reconfigure("domain \"testing.example\" { policy = require unmet = refuse }\n"
+		    "domain \"*\" { policy = require }");
+	assert_string_equal(room_map(&room, ":site:"), "hold");
+	assert_string_equal(room_map(&room, ":site:.example"), "");
+	assert_string_equal(room_map(&room, ":site:testing.example"), "refuse");
+	assert_memory_equal(room_map(&room, "testing.example"), "enforce ", 8);
+	reconfigure("");
+	assert_string_equal(room_map(&room, ":site:"), "");
+	assert_string_equal(room_map(&room, ":site:testing.example"), "");
+	assert_memory_equal(room_map(&room, "testing.example"), "none ", 5);
+	assert_string_equal(room_map(&room, "testing.example:mx.testing.example"), "");
+	assert_memory_equal(room_map(&room, "none.example"), "none ", 5);
 }
 
 static void
@@ -555,6 +602,7 @@ main(void)
 	    ROOM(a_repush_puts_back_what_the_map_lost_and_one_serves_all_who_ask),
 	    ROOM(a_touch_is_saved_once_an_hour_and_changes_no_map),
 	    ROOM(a_new_configuration_is_pushed_and_nothing_else_looked_at),
+	    ROOM(a_required_policy_of_mode_testing_is_enforced_while_it_is_required),
 	    ROOM(repairs_asked_for_together_are_done_as_one),
 	    ROOM(the_end_comes_after_all_that_was_asked_for),
 	    ROOM(a_requirement_that_only_the_map_knows_is_imported),
