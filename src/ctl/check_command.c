@@ -152,7 +152,8 @@ on_done(const struct survey_domain *d, void *arg)
 	struct run *run = arg;
 	const struct invocation *inv = run->inv;
 	const struct check_site site = {
-	    .rule = run->config != NULL ? rules_find(run->config->rules, d->name) : RULE_OPTIONAL,
+	    .rule =
+		run->config != NULL ? rules_find(run->config->rules, d->name, NULL) : RULE_OPTIONAL,
 	    .observe = run->config != NULL && run->config->observe,
 	};
 	time_t now = time(NULL);
