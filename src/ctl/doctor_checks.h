@@ -1,0 +1,21 @@
+/*
+ * ctl/doctor_checks.h: the checks that doctor.c puts into order: of the .cf files (doctor_cf.c) and
+ * of the host (doctor_host.c). True, or false and what was found instead.
+ */
+#ifndef CTL_DOCTOR_CHECKS_H
+#define CTL_DOCTOR_CHECKS_H
+
+#include "ctl/doctor.h"
+
+typedef bool doctor_check_fn(const struct doctor_facts *facts, struct errmsg *found);
+
+doctor_check_fn check_cf_readable, check_submit_readable, check_rules_whole, check_maps_whole,
+    check_map_agrees, check_live_agrees, check_milter_agrees, check_macros_sent, check_compat_first,
+    check_rcpt_first, check_sni_sent, check_cache_off, check_cnames_kept, check_submit_cnames_kept,
+    check_altnames_read, check_no_stock_sts;
+
+doctor_check_fn check_ca_set, check_run_as_reads, check_user_exists, check_map_dir_closed,
+    check_map_closed, check_daemon_there, check_maps_in_step, check_enforcing, check_lookup_there,
+    check_milter_there;
+
+#endif
