@@ -136,6 +136,8 @@ dnl Hold back what the site has put into LOCAL_RULESETS: our rules come first an
 divert(92)undivert(9)
 divert(6)
 # MTA-STS: sendmail/README of mtasts tells what each line is for
+# the checksum of this file, set when it is installed: mtastsctl doctor compares
+D{mtasts_feature}@FEATURE_MARK@
 ifdef(`_MTASTS_NO_ALTNAMES_', `dnl', `O SetCertAltnames=true')
 # no -o: a map that is missing must not look like an empty one
 Kmtasts hash -T<TMPF> _MTASTS_MAP_

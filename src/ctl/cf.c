@@ -5,8 +5,8 @@
 #include <strings.h>
 
 struct line {
-	char kind;        /* 'O', 'K', 'X', 'Q', 'R' */
-	const char *name; /* option, map, milter; of 'R' the ruleset; borrowed from cf->text */
+	char kind;        /* 'D', 'O', 'K', 'X', 'Q', 'R', 'S' */
+	const char *name; /* of 'R' the ruleset; borrowed from cf->text */
 	const char *value;
 };
 
@@ -158,7 +158,9 @@ parse_line(struct cf *cf, char *line, const char **ruleset)
 		name += strspn(name, " ");
 		split(name, " =");
 		*ruleset = name;
-		return true;
+		return add_line(cf, 'S', name, "");
+	case 'D':
+		return *name != '{' || add_line(cf, 'D', name + 1, split(name + 1, "}"));
 	case 'R':
 		return add_line(cf, 'R', *ruleset, name);
 	case 'V':
@@ -351,6 +353,48 @@ const char *
 cf_next_rule(const struct cf *cf, const char *ruleset, size_t *at)
 {
 	return next_value(cf, 'R', ruleset, strcasecmp, at);
+}
+
+const char *
+cf_next_rule_of_any(const struct cf *cf, const char **ruleset, size_t *at)
+{
+	while (*at < cf->n) {
+		const struct line *line = &cf->lines[(*at)++];
+
+		if (line->kind != 'R')
+			continue;
+		*ruleset = line->name;
+		return line->value;
+	}
+	return NULL;
+}
+
+size_t
+cf_count(const struct cf *cf, enum cf_kind kind, const char *name)
+{
+	size_t n = 0;
+
+	for (size_t at = 0; next_value(cf, (char)kind, name, strcasecmp, &at) != NULL;)
+		n++;
+	return n;
+}
+
+const char *
+cf_next_name(const struct cf *cf, enum cf_kind kind, size_t *at)
+{
+	while (*at < cf->n) {
+		const struct line *line = &cf->lines[(*at)++];
+
+		if (line->kind == (char)kind)
+			return line->name;
+	}
+	return NULL;
+}
+
+const char *
+cf_macro(const struct cf *cf, const char *name)
+{
+	return last_value(cf, 'D', name, strcasecmp);
 }
 
 bool

@@ -59,6 +59,21 @@ bool cf_map_file(const char *map, char *out, size_t size);
  */
 const char *cf_next_rule(const struct cf *cf, const char *ruleset, size_t *at);
 
+/* The same of all rulesets; *ruleset is the one that the rule belongs to. */
+const char *cf_next_rule_of_any(const struct cf *cf, const char **ruleset, size_t *at);
+
+/* What is defined in lines of its own, by the letter that such a line begins with. */
+enum cf_kind { CF_MAP = 'K', CF_MILTER = 'X', CF_RULESET = 'S' };
+
+/* How often something is defined: of maps and milters the last definition counts, rulesets grow. */
+size_t cf_count(const struct cf *cf, enum cf_kind kind, const char *name);
+
+/* The next name from *at (0 at first) on that is defined; NULL: no more. */
+const char *cf_next_name(const struct cf *cf, enum cf_kind kind, size_t *at);
+
+/* The value of a macro with a long name (D{name}value); NULL: not defined. */
+const char *cf_macro(const struct cf *cf, const char *name);
+
 /* True when a list such as "a, b;c" has the word. */
 bool cf_list_has(const char *list, const char *word);
 

@@ -24,7 +24,15 @@ doctor_map_file(const char *map_path, char *out, size_t size)
 #define SUBMIT_LINE "FEATURE(`mtasts', `msp')dnl"
 
 /* ONLY_NOTED: the administrator's choice; told, but nothing to mend. */
-enum needs { NEEDS_NOTHING, NEEDS_CF, NEEDS_MILTER, NEEDS_SUBMIT, NEEDS_DAEMON, ONLY_NOTED };
+enum needs {
+	NEEDS_NOTHING,
+	NEEDS_CF,
+	NEEDS_MILTER,
+	NEEDS_SUBMIT,
+	NEEDS_DAEMON,
+	ONLY_NOTED,
+	ONLY_NOTED_CF
+};
 
 /* A remedy's lines for a .mc file stand alone: what follows dnl on a line is lost to m4. */
 static const struct check {
@@ -37,6 +45,10 @@ static const struct check {
     {"cf", "sendmail.cf can be read", check_cf_readable, NEEDS_NOTHING,
 	"name the file that sendmail -bd uses: --cf FILE"},
     {"rules", "our rulesets are there", check_rules_whole, NEEDS_CF, "sendmail.mc:\n@"},
+    {"once", "nothing of ours is defined a second time", check_defined_once, NEEDS_CF,
+	"take the second definition out of sendmail.mc, or the second FEATURE line"},
+    {"version", "sendmail.cf was made by this version of FEATURE(`mtasts')", check_same_version,
+	NEEDS_CF, "make -C /etc/mail, restart Sendmail; sendmail.mc:\n@"},
     {"helper-maps", "the maps that our rules need are there", check_maps_whole, NEEDS_CF,
 	"sendmail.mc:\n@"},
     {"map", "the policy map is Kmtasts hash -T<TMPF>, without -o, and the file that mtastsd writes",
@@ -62,11 +74,17 @@ static const struct check {
 	"remove a later O SetCertAltnames; sendmail.mc:\n@"},
     {"sts", "the stock FEATURE(`sts') is not there beside ours", check_no_stock_sts, NEEDS_CF,
 	"sendmail.mc: remove FEATURE(`sts', ...)"},
+    {"client-tls", "STARTTLS is used where it is offered", check_client_tls, NEEDS_CF,
+	"take S out of M= in CLIENT_OPTIONS in sendmail.mc"},
+    {"queue-time", "waiting mail is not returned before the wait for a policy ends",
+	check_queue_time, NEEDS_CF, "sendmail.mc:\ndefine(`confTO_QUEUERETURN', `5d')dnl"},
     {"run-as", "the user that Sendmail runs as can read the map", check_run_as_reads, NEEDS_CF,
 	"sendmail.mc: remove confRUN_AS_USER"},
     {"milter", "mtasts-milter is there, on its socket, and among the filters of every port",
 	check_milter_agrees, NEEDS_CF,
 	"where a port has filters of its own (I= in DAEMON_OPTIONS), add mtasts; sendmail.mc:\n@"},
+    {"filter-time", "Sendmail waits long enough for the filter", check_filter_time, NEEDS_MILTER,
+	"a shorter wait in milter { }, or: sendmail.mc:\n@"},
     {"macros", "the macros that mtasts-milter reads are sent to it", check_macros_sent,
 	NEEDS_MILTER,
 	"keep {rcpt_mailer}, {rcpt_host}, {rcpt_addr} in confMILTER_MACROS_ENVRCPT and i in "
@@ -89,6 +107,8 @@ static const struct check {
 	NEEDS_NOTHING, "start mtastsd; its log tells what keeps it from running"},
     {"filter", "mtasts-milter takes connections on its socket", check_milter_there, NEEDS_NOTHING,
 	"start mtasts-milter; its log tells what keeps it from running"},
+    {"nudge", "mtastsd may have the queue run (ETRN)", check_nudges, ONLY_NOTED_CF,
+	"take noetrn or goaway out of confPRIVACY_FLAGS, and check_etrn; or nudge { address = \"\" } in mtasts.conf"},
     {"enforcement", "policies are enforced, not only observed", check_enforcing, ONLY_NOTED,
 	"when the log shows nothing amiss: enforcement = on in mtasts.conf, then send mtastsd SIGHUP"},
 };
@@ -191,6 +211,7 @@ applies(const struct check *check, const struct doctor_facts *facts)
 {
 	switch (check->needs) {
 	case NEEDS_CF:
+	case ONLY_NOTED_CF:
 		return facts->cf != NULL;
 	case NEEDS_MILTER:
 		return facts->cf != NULL && cf_milter(facts->cf, "mtasts") != NULL;
@@ -223,7 +244,7 @@ doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTO
 		else
 			expand_remedy(facts, checks[i].remedy,
 			    &(struct text){f->remedy, sizeof(f->remedy), 0});
-		f->ok = holds || checks[i].needs == ONLY_NOTED;
+		f->ok = holds || checks[i].needs == ONLY_NOTED || checks[i].needs == ONLY_NOTED_CF;
 		n++;
 	}
 	return n;

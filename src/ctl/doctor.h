@@ -37,7 +37,7 @@ struct doctor_facts {
 	struct errmsg maps_error;
 };
 
-enum { DOCTOR_MAX = 32, DOCTOR_REMEDY_MAX = 1024 };
+enum { DOCTOR_MAX = 64, DOCTOR_REMEDY_MAX = 1024 };
 
 struct doctor_finding {
 	const char *check;   /* a short name, for scripts */

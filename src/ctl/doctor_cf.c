@@ -1,11 +1,14 @@
 #include "ctl/doctor_checks.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "ctl/feature.h"
 #include "site/sock.h"
 
-enum { ADDRESS_MAX = 256, MAP_FILE_MAX = 4096 }; /* bytes */
+enum { ADDRESS_MAX = 256, MAP_FILE_MAX = 4096, NAME_MAX_LEN = 64 }; /* bytes */
 
 /* ---- what is compared ---- */
 
@@ -62,38 +65,93 @@ check_submit_readable(const struct doctor_facts *f, struct errmsg *found)
 	return f->submit != NULL;
 }
 
-bool
-check_rules_whole(const struct doctor_facts *f, struct errmsg *found)
+/* The name at p, as in "mtasts_ask $1" or "\"mtasts_ask\" $1"; false: no name of ours. */
+static bool
+take_name(const char *p, char out[NAME_MAX_LEN])
 {
-	static const char *const rulesets[] = {"mtasts_route", "mtasts_known", "mtasts_refuse",
-	    "mtasts_temp", "mtasts_ask", "mtasts_begin", "mtasts_doubt", "mtasts_compat",
-	    "mtasts_rcpt", "mtasts_session", "mtasts_server", "mtasts_each", "mtasts_san",
-	    "mtasts_fail", "mtasts_wait", "mtasts_note", "mtasts_beside"};
+	size_t n;
 
-	for (size_t i = 0; i < sizeof(rulesets) / sizeof(rulesets[0]); i++)
-		if (first_rule(f->cf, rulesets[i]) == NULL) {
-			errmsg_set(found, "%s: no ruleset %s", f->cf_path, rulesets[i]);
+	p += strspn(p, "\" ");
+	n = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+	if (n >= NAME_MAX_LEN || strncmp(p, "mtasts", strlen("mtasts")) != 0)
+		return false;
+	memcpy(out, p, n);
+	out[n] = '\0';
+	return true;
+}
+
+/*
+ * Is each ruleset ("$>") or map ("$(") of ours that a rule names there? So nobody keeps a list of
+ * them here.
+ */
+static bool
+all_there(const struct doctor_facts *f, const char *mark, enum cf_kind kind, struct errmsg *found)
+{
+	const char *rule, *ruleset;
+	char name[NAME_MAX_LEN];
+
+	for (size_t at = 0; (rule = cf_next_rule_of_any(f->cf, &ruleset, &at)) != NULL;)
+		for (const char *p = rule; (p = strstr(p, mark)) != NULL;) {
+			p += strlen(mark);
+			if (!take_name(p, name) || cf_count(f->cf, kind, name) > 0)
+				continue;
+			errmsg_set(found, "%s: ruleset %s wants %c%s, which is not there",
+			    f->cf_path, ruleset, (int)kind, name);
 			return false;
 		}
 	return true;
 }
 
 bool
+check_rules_whole(const struct doctor_facts *f, struct errmsg *found)
+{
+	errmsg_set(found, "%s: no ruleset mtasts_rcpt", f->cf_path);
+	return first_rule(f->cf, "mtasts_rcpt") != NULL && all_there(f, "$>", CF_RULESET, found);
+}
+
+bool
 check_maps_whole(const struct doctor_facts *f, struct errmsg *found)
 {
-	static const char *const maps[][2] = {{"mtasts_mac", "macro"}, {"mtasts_cmp", "arith"},
-	    {"mtasts_log", "syslog"}, {"mtasts_len", "regex"}, {"mtasts_odd", "regex"},
-	    {"mtasts_esc", "regex"}};
+	return all_there(f, "$(", CF_MAP, found);
+}
 
-	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
-		const char *value = cf_map(f->cf, maps[i][0]);
+static bool
+none_twice(const struct doctor_facts *f, enum cf_kind kind, struct errmsg *found)
+{
+	const char *name;
 
-		if (!first_word_is(value, maps[i][1])) {
-			errmsg_set(found, "%s: no line K%s %s", f->cf_path, maps[i][0], maps[i][1]);
+	for (size_t at = 0; (name = cf_next_name(f->cf, kind, &at)) != NULL;)
+		if (strncmp(name, "mtasts", strlen("mtasts")) == 0 &&
+		    cf_count(f->cf, kind, name) > 1) {
+			errmsg_set(found, "%s: %c%s is there twice; %s", f->cf_path, (int)kind,
+			    name,
+			    kind == CF_RULESET ? "the rules of both are run"
+					       : "the last one counts");
 			return false;
 		}
-	}
 	return true;
+}
+
+bool
+check_defined_once(const struct doctor_facts *f, struct errmsg *found)
+{
+	return none_twice(f, CF_MAP, found) && none_twice(f, CF_MILTER, found) &&
+	       none_twice(f, CF_RULESET, found);
+}
+
+/* The file that m4 read is known by its checksum: other versions have other rules. */
+bool
+check_same_version(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *theirs = cf_macro(f->cf, "mtasts_feature");
+
+	if (theirs == NULL)
+		errmsg_set(
+		    found, "%s: made by a version of FEATURE(`mtasts') without a mark", f->cf_path);
+	else
+		errmsg_set(found, "%s: made by version %s of FEATURE(`mtasts'); installed is %s",
+		    f->cf_path, theirs, FEATURE_MARK);
+	return theirs != NULL && strcmp(theirs, FEATURE_MARK) == 0;
 }
 
 bool
@@ -127,9 +185,9 @@ check_live_agrees(const struct doctor_facts *f, struct errmsg *found)
 	const struct config_list *listen = &f->config->socketmap.listen;
 	char address[ADDRESS_MAX];
 
-	if (value == NULL) {
+	if (value == NULL) { /* with live=none nothing asks, else check_maps_whole() tells */
 		errmsg_set(found, "%s: no line Kmtastsq", f->cf_path);
-		return false;
+		return first_rule(f->cf, "mtasts_rcpt") != NULL;
 	}
 	errmsg_set(found, "%s: Kmtastsq %s; mtasts.conf has %s", f->cf_path, value,
 	    listen->n > 0 ? listen->item[0] : "no socketmap socket");
@@ -287,4 +345,109 @@ check_no_stock_sts(const struct doctor_facts *f, struct errmsg *found)
 
 	errmsg_set(found, "%s: Ksts %s", f->cf_path, value != NULL ? value : "");
 	return value == NULL;
+}
+
+/* Client options with the modifier S: connections are made without STARTTLS. */
+bool
+check_client_tls(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *options;
+	char modifiers[64];
+
+	for (size_t at = 0; (options = cf_next_option(f->cf, "ClientPortOptions", &at)) != NULL;)
+		if ((cf_equate(options, 'M', modifiers, sizeof(modifiers)) ||
+			cf_equate(options, 'm', modifiers, sizeof(modifiers))) &&
+		    strchr(modifiers, 'S') != NULL) {
+			errmsg_set(found, "%s: O ClientPortOptions=%s: S switches STARTTLS off",
+			    f->cf_path, options);
+			return false;
+		}
+	return true;
+}
+
+/* Sendmail's way of writing a time, "1w2d3h4m5s", the last number without a unit in `unit`. */
+static bool
+parse_time(const char *text, time_t unit, time_t *out)
+{
+	static const struct {
+		char letter;
+		time_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+	time_t sum = 0;
+
+	while (*text != '\0') {
+		size_t digits = strspn(text, "0123456789");
+		time_t n = (time_t)strtol(text, NULL, 10), seconds = unit;
+
+		if (digits == 0 || digits > 8)
+			return false;
+		text += digits;
+		for (size_t i = 0; *text != '\0' && i < sizeof(units) / sizeof(units[0]); i++)
+			if (units[i].letter == *text)
+				seconds = units[i].seconds;
+		text += *text != '\0';
+		sum += n * seconds;
+	}
+	*out = sum;
+	return true;
+}
+
+/* Mail that waits for a policy must not be returned before the waiting has an end. */
+bool
+check_queue_time(const struct doctor_facts *f, struct errmsg *found)
+{
+	static const char *const options[] = {"Timeout.queuereturn", "Timeout.queuereturn.normal",
+	    "Timeout.queuereturn.urgent", "Timeout.queuereturn.non-urgent"};
+	time_t seconds;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		const char *value = cf_option(f->cf, options[i]);
+
+		if (value == NULL || !parse_time(value, 86400, &seconds) ||
+		    seconds > f->config->hold_max_s)
+			continue;
+		errmsg_set(found, "%s: O %s=%s; hold_max in mtasts.conf is %ld s", f->cf_path,
+		    options[i], value, (long)f->config->hold_max_s);
+		return false;
+	}
+	return true;
+}
+
+/* The filter waits at end-of-message: with less patience Sendmail goes on without it, or refuses. */
+bool
+check_filter_time(const struct doctor_facts *f, struct errmsg *found)
+{
+	enum { MARGIN_S = 10 };
+	const char *equates = cf_milter(f->cf, "mtasts"), *eom;
+	char times[128];
+	time_t seconds;
+
+	if (!cf_equate(equates, 'T', times, sizeof(times)) || (eom = strstr(times, "E:")) == NULL)
+		return true;
+	eom += strlen("E:");
+	memmove(times, eom, strlen(eom) + 1);
+	times[strcspn(times, ";, ")] = '\0';
+	errmsg_set(found, "%s: Xmtasts, %s: E is under the %ld s that milter { wait } needs",
+	    f->cf_path, equates, (long)f->config->milter_wait_s + MARGIN_S);
+	return !parse_time(times, 1, &seconds) || seconds >= f->config->milter_wait_s + MARGIN_S;
+}
+
+/* mtastsd has the queue run by ETRN; without it mail only waits for the next run of the queue. */
+bool
+check_nudges(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *privacy = cf_option(f->cf, "PrivacyOptions");
+
+	if (f->config->nudge_address == NULL)
+		return true;
+	if (privacy != NULL && (cf_list_has(privacy, "noetrn") || cf_list_has(privacy, "goaway"))) {
+		errmsg_set(found,
+		    "%s: O PrivacyOptions=%s refuses ETRN, by which mtastsd has waiting mail "
+		    "sent at once",
+		    f->cf_path, privacy);
+		return false;
+	}
+	errmsg_set(
+	    found, "%s: a ruleset check_etrn of the site may refuse mtastsd's ETRN", f->cf_path);
+	return first_rule(f->cf, "check_etrn") == NULL;
 }

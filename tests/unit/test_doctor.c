@@ -9,11 +9,18 @@
 #include <sys/stat.h>
 
 #include "ctl/doctor.h"
+#include "ctl/feature.h"
 
 /* What FEATURE(`mtasts') generates, as far as it is looked at: one line a string, so that a test
  * can change one. */
 static const char *const good_cf[] = {
     "V10/Berkeley",
+    "D{mtasts_feature}" FEATURE_MARK,
+    "Sall\nR$*\t$: $>mtasts_route $>mtasts_known $>mtasts_refuse $>mtasts_temp $>mtasts_ask $>mtasts_begin "
+    "$>mtasts_doubt $>mtasts_session $>mtasts_server $>mtasts_each $>mtasts_compat $>mtasts_san "
+    "$>mtasts_fail $>mtasts_wait $>mtasts_note $>\"mtasts_beside\" $1 $(mtastsq $1 $) "
+    "$(mtasts_mac x $) $(mtasts_cmp x $) $(mtasts_log x $) $(mtasts_len x $) $(mtasts_odd x $) "
+    "$(mtasts_esc x $)",
     "O SetCertAltnames=true",
     "Kmtasts hash -T<TMPF> /var/lib/mtasts/map/policy",
     "Kmtastsq socket -f -d5 -T<TMPF> local:/run/mtasts/socketmap.sock",
@@ -65,7 +72,7 @@ enum { GOOD_LINES = sizeof(good_cf) / sizeof(good_cf[0]), UID = 990 };
 static struct cf *
 cf_with(const char *old, const char *new, const char *more)
 {
-	char text[4096];
+	char text[8192];
 	size_t len = 0;
 	bool replaced = old == NULL;
 	struct errmsg em = {""};
@@ -99,7 +106,9 @@ good_config(void)
 	return (struct config){.user = user,
 	    .map_path = map_path,
 	    .socketmap = {.listen = {1, socketmap_sockets}},
-	    .milter_socket = milter_socket};
+	    .milter_socket = milter_socket,
+	    .hold_max_s = 1800,
+	    .milter_wait_s = 5};
 }
 
 static struct doctor_facts
@@ -168,7 +177,7 @@ each_missing_line_is_named(void **state UNUSED)
 {
 	static const struct {
 		const char *line, *check;
-	} t[] = {{"O SetCert", "altnames"}, {"Kmtasts hash", "map"}, {"Kmtastsq", "live"},
+	} t[] = {{"O SetCert", "altnames"}, {"Kmtasts hash", "map"}, {"Kmtastsq", "helper-maps"},
 	    {"Kmtasts_mac", "helper-maps"}, {"Kmtasts_cmp", "helper-maps"},
 	    {"Kmtasts_log", "helper-maps"}, {"Kmtasts_len", "helper-maps"},
 	    {"Kmtasts_odd", "helper-maps"}, {"Kmtasts_esc", "helper-maps"},
@@ -218,6 +227,19 @@ what_was_undone_later_is_named(void **state UNUSED)
 	    {NULL, NULL, "O DaemonPortOptions=Port=587, Name=MSA, InputMailFilters=opendkim;x",
 		"milter"},
 	    {NULL, NULL, "OOName=MSA, i=opendkim", "milter"},
+	    {NULL, NULL, "Kmtasts_mac macro", "once"},
+	    {NULL, NULL, "Smtasts_ask\nR$*\t$@ ok", "once"},
+	    {"Xmtasts",
+		"Xmtasts, S=local:/run/mtasts/milter.sock\nXmtasts, "
+		"S=local:/run/mtasts/milter.sock",
+		"", "once"},
+	    {"D{mtasts_feature}", "D{mtasts_feature}1", "", "version"},
+	    {"D{mtasts_feature}", "", "", "version"},
+	    {NULL, NULL, "O ClientPortOptions=Family=inet, M=hS", "client-tls"},
+	    {NULL, NULL, "O Timeout.queuereturn=20m", "queue-time"},
+	    {NULL, NULL, "O Timeout.queuereturn.urgent=1800s", "queue-time"},
+	    {"Xmtasts", "Xmtasts, S=local:/run/mtasts/milter.sock, T=R:20s;E:10s", "",
+		"filter-time"},
 	    {NULL, NULL, "O RunAsUser=mail", "run-as"},
 	    {"Stls_server", "Stls_server\nR$*\t$@ ok\nR$*\t$: $1 $| $>\"Local_tls_server\" $1", "",
 		"rcpt"},
@@ -246,7 +268,8 @@ what_a_site_may_add_is_no_fault(void **state UNUSED)
 {
 	static const char *const t[] = {"O DaemonPortOptions=Name=MSA, I=opendkim;mtasts",
 	    "O RunAsUser=", "SLocal_tls_rcpt\nR$*\t$@ ok", "O InputMailFilters=opendkim, mtasts",
-	    "# O ConnectionCacheSize=2", "O ConnectionCacheTimeout=5m"};
+	    "# O ConnectionCacheSize=2", "O Timeout.queuereturn=5", "O Timeout.queuereturn=1h",
+	    "O ClientPortOptions=Addr=S, M=h", "O ConnectionCacheTimeout=5m"};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		const char *names = failed_with(NULL, NULL, t[i]);
@@ -319,6 +342,27 @@ observing_is_noted_and_no_failure(void **state UNUSED)
 	facts.daemon_observes = true; /* not told yet that the file has changed */
 	assert_non_null(strstr(finding(&facts, "enforcement")->found.text, "still observes"));
 	cf_free(&cf);
+}
+
+/* It saves delay only, so a site may refuse it. */
+static void
+a_queue_run_that_would_be_refused_is_noted(void **state UNUSED)
+{
+	static const char *const t[] = {"O PrivacyOptions=needmailhelo,noetrn",
+	    "O PrivacyOptions=goaway", "Scheck_etrn\nR$*\t$@ ok"};
+	struct config config = good_config();
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct cf *cf = cf_with(NULL, NULL, t[i]);
+		struct doctor_facts facts = good_facts(&config, cf, cf);
+
+		config.nudge_address = NULL;
+		assert_string_equal(finding(&facts, "nudge")->found.text, "");
+		config.nudge_address = TEXT("127.0.0.1:25");
+		assert_non_null(strstr(finding(&facts, "nudge")->found.text, "ETRN"));
+		assert_string_equal(failed(&facts), "");
+		cf_free(&cf);
+	}
 }
 
 static void
@@ -406,7 +450,7 @@ addresses_agree_in_either_notation(void **state UNUSED)
 		config.socketmap.listen = (struct config_list){2, listen};
 		config.milter_socket = ours;
 		names = failed(&facts);
-		if (strcmp(names, t[i].agree ? "" : "live milter") != 0)
+		if (strcmp(names, t[i].agree ? "once" : "once live milter") != 0)
 			fail_msg("%s, %s: \"%s\"", t[i].cf, t[i].ours, names);
 		cf_free(&cf);
 	}
@@ -487,12 +531,9 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	struct config config = good_config();
 	struct cf *cf = cf_with("Kmtasts hash", "", "");
 	struct doctor_facts facts = good_facts(&config, cf, cf);
-	struct doctor_finding f[DOCTOR_MAX];
 	char sendmail_mc[DOCTOR_REMEDY_MAX], submit_mc[DOCTOR_REMEDY_MAX];
 
-	doctor_examine(&facts, f);
-	assert_string_equal(f[3].check, "map");
-	assert_string_equal(f[3].remedy, "sendmail.mc:\nFEATURE(`mtasts')dnl");
+	assert_string_equal(finding(&facts, "map")->remedy, "sendmail.mc:\nFEATURE(`mtasts')dnl");
 	config.map_path = TEXT("/m/p.db");
 	config.socketmap.listen = (struct config_list){1, live};
 	config.milter_socket = TEXT("unix:/m/f.sock");
@@ -500,12 +541,11 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `map=/m/p', "
 					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
 	assert_string_equal(submit_mc, "FEATURE(`mtasts', `msp')dnl");
-	doctor_examine(&facts, f);
-	assert_string_equal(f[3].remedy, "sendmail.mc:\nFEATURE(`mtasts', `map=/m/p', "
-					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
+	assert_string_equal(finding(&facts, "map")->remedy,
+	    "sendmail.mc:\nFEATURE(`mtasts', `map=/m/p', "
+	    "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
 	live[0] = TEXT("inet:[::1]:8461");
-	doctor_examine(&facts, f);
-	assert_non_null(strstr(f[3].remedy, "`live=inet6:8461@::1'"));
+	assert_non_null(strstr(finding(&facts, "map")->remedy, "`live=inet6:8461@::1'"));
 	cf_free(&cf);
 }
 
@@ -520,6 +560,7 @@ main(void)
 	    cmocka_unit_test(without_the_filter_its_macros_are_not_asked_for),
 	    cmocka_unit_test(who_sendmail_runs_as_must_be_able_to_read_the_map),
 	    cmocka_unit_test(observing_is_noted_and_no_failure),
+	    cmocka_unit_test(a_queue_run_that_would_be_refused_is_noted),
 	    cmocka_unit_test(a_daemon_whose_maps_are_behind_is_not_well),
 	    cmocka_unit_test(lines_for_a_mc_file_stand_alone),
 	    cmocka_unit_test(addresses_agree_in_either_notation),
