@@ -23,7 +23,10 @@ doctor_map_file(const char *map_path, char *out, size_t size)
 
 #define SUBMIT_LINE "FEATURE(`mtasts', `msp')dnl"
 
-/* ONLY_NOTED: the administrator's choice; told, but nothing to mend. */
+/*
+ * ONLY_NOTED: the administrator's choice; told, but nothing to mend. NEEDS_LIVE: left out where no
+ * mtastsd is wanted.
+ */
 enum needs {
 	NEEDS_NOTHING,
 	NEEDS_CF,
@@ -31,7 +34,8 @@ enum needs {
 	NEEDS_SUBMIT,
 	NEEDS_DAEMON,
 	ONLY_NOTED,
-	ONLY_NOTED_CF
+	ONLY_NOTED_CF,
+	NEEDS_LIVE
 };
 
 /* A remedy's lines for a .mc file stand alone: what follows dnl on a line is lost to m4. */
@@ -44,7 +48,15 @@ static const struct check {
 } checks[] = {
     {"cf", "sendmail.cf can be read", check_cf_readable, NEEDS_NOTHING,
 	"name the file that sendmail -bd uses: --cf FILE"},
+    {"build", "the Sendmail program has all that FEATURE(`mtasts') needs", check_build,
+	NEEDS_NOTHING,
+	"a Sendmail built with it, such as that of Debian 12 or later; or, as far as arguments help, "
+	"sendmail.mc:\n@"},
     {"rules", "our rulesets are there", check_rules_whole, NEEDS_CF, "sendmail.mc:\n@"},
+    {"built", "both .cf files were built after the last change of their .mc files", check_built,
+	NEEDS_NOTHING, "make -C /etc/mail, restart Sendmail"},
+    {"running", "the Sendmail that runs was started with this sendmail.cf", check_running, NEEDS_CF,
+	"restart Sendmail"},
     {"once", "nothing of ours is defined a second time", check_defined_once, NEEDS_CF,
 	"take the second definition out of sendmail.mc, or the second FEATURE line"},
     {"version", "sendmail.cf was made by this version of FEATURE(`mtasts')", check_same_version,
@@ -99,14 +111,32 @@ static const struct check {
 	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %d; chmod 750 %d"},
     {"map-file", "the map's file is mode 640, of that user, group root", check_map_closed,
 	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %f; chmod 640 %f"},
-    {"daemon", "mtastsd answers on its control socket", check_daemon_there, NEEDS_NOTHING,
+    {"map-parents", "no directory above the map can be written to by others", check_parents,
+	NEEDS_NOTHING, "chmod go-w that directory"},
+    {"daemon", "mtastsd answers on its control socket", check_daemon_there, NEEDS_LIVE,
 	"start mtastsd; its log tells what keeps it from running"},
     {"maps", "mtastsd has all its maps up to date", check_maps_in_step, NEEDS_DAEMON,
 	"mend what is named here or in mtastsd's log; mtastsd then catches up by itself"},
-    {"lookup", "mtastsd takes connections on its socketmap socket", check_lookup_there,
-	NEEDS_NOTHING, "start mtastsd; its log tells what keeps it from running"},
-    {"filter", "mtasts-milter takes connections on its socket", check_milter_there, NEEDS_NOTHING,
+    {"heartbeat", "mtastsd renews its heartbeat in the map", check_heartbeat, NEEDS_DAEMON,
+	"mend what is named in mtastsd's log; unknown domains are delivered unchecked meanwhile"},
+    {"lookup", "mtastsd answers live lookups on its socketmap socket", check_lookup_there,
+	NEEDS_LIVE, "start mtastsd; its log tells what keeps it from running"},
+    {"filter", "mtasts-milter answers on its socket", check_milter_there, NEEDS_LIVE,
 	"start mtasts-milter; its log tells what keeps it from running"},
+    {"resolver", "DNS answers", check_resolver, NEEDS_NOTHING,
+	"name a server in /etc/resolv.conf, or in dns { servers } of mtasts.conf"},
+    {"https", "policies can be fetched, as far as mtastsd knows", check_fetches, NEEDS_DAEMON,
+	"let this host connect to TCP port 443 of all hosts"},
+    {"clock", "the clock is not behind the files", check_clock, NEEDS_NOTHING,
+	"set the clock, then restart Sendmail and mtastsd"},
+    {"units", "systemd starts mtastsd and mtasts-milter with the host", check_units, NEEDS_LIVE,
+	"systemctl enable --now mtastsd mtasts-milter"},
+    {"build-less", "the Sendmail program can do all that RFC 8461 asks for", check_build_enough,
+	ONLY_NOTED, "a Sendmail built with it, such as that of Debian 12 or later"},
+    {"clock-kept", "a time server keeps the clock", check_clock_kept, ONLY_NOTED,
+	"apt-get install systemd-timesyncd or chrony; policies expire by the clock"},
+    {"dnssec", "DNS answers are validated on this host", check_validation, ONLY_NOTED,
+	"a resolver on this host that validates, such as unbound; DANE needs it, MTA-STS does not"},
     {"nudge", "mtastsd may have the queue run (ETRN)", check_nudges, ONLY_NOTED_CF,
 	"take noetrn or goaway out of confPRIVACY_FLAGS, and check_etrn; or nudge { address = \"\" } in mtasts.conf"},
     {"enforcement", "policies are enforced, not only observed", check_enforcing, ONLY_NOTED,
@@ -153,9 +183,9 @@ add_socket(struct text *t, const char *name, const char *ours, const char *usual
 	add_argument(t, name, sock_unix_path(&a) != NULL ? sock_unix_path(&a) : printed, usual);
 }
 
-/* The one line for sendmail.mc that fits mtasts.conf. */
+/* The one line for sendmail.mc that fits mtasts.conf and the program. */
 static void
-add_feature_line(struct text *t, const struct config *config)
+add_feature_line(struct text *t, const struct config *config, const struct build *build)
 {
 	char file[MAP_FILE_MAX];
 
@@ -164,18 +194,24 @@ add_feature_line(struct text *t, const struct config *config)
 		file[strlen(file) - 3] = '\0'; /* Sendmail adds .db itself */
 		add_argument(t, "map", file, "/var/lib/mtasts/map/policy");
 	}
-	if (config->socketmap.listen.n > 0)
+	if (build != NULL && !build_has(build, "SOCKETMAP"))
+		add(t, ", `live=program'");
+	else if (config->socketmap.listen.n > 0)
 		add_socket(
 		    t, "live", config->socketmap.listen.item[0], "/run/mtasts/socketmap.sock");
 	add_socket(t, "milter", config->milter_socket, "/run/mtasts/milter.sock");
+	if (build != NULL && !build_has(build, "_FFR_TLS_ALTNAMES"))
+		add(t, ", `without=altnames'"); /* which is without SNI as well */
+	else if (build != NULL && !build_has(build, "_FFR_MTA_STS"))
+		add(t, ", `without=sni'");
 	add(t, ")dnl");
 }
 
 void
-doctor_snippet(const struct config *config, char sendmail_mc[DOCTOR_REMEDY_MAX],
-    char submit_mc[DOCTOR_REMEDY_MAX])
+doctor_snippet(const struct config *config, const struct build *build,
+    char sendmail_mc[DOCTOR_REMEDY_MAX], char submit_mc[DOCTOR_REMEDY_MAX])
 {
-	add_feature_line(&(struct text){sendmail_mc, DOCTOR_REMEDY_MAX, 0}, config);
+	add_feature_line(&(struct text){sendmail_mc, DOCTOR_REMEDY_MAX, 0}, config, build);
 	snprintf(submit_mc, DOCTOR_REMEDY_MAX, "%s", SUBMIT_LINE);
 }
 
@@ -194,7 +230,7 @@ expand_remedy(const struct doctor_facts *facts, const char *remedy, struct text 
 	slash = strrchr(file, '/');
 	for (const char *p = remedy; *p != '\0'; p++) {
 		if (*p == '@')
-			add_feature_line(t, facts->config);
+			add_feature_line(t, facts->config, facts->build);
 		else if (*p != '%')
 			add(t, "%c", *p);
 		else if (*++p == 'u')
@@ -217,6 +253,8 @@ applies(const struct check *check, const struct doctor_facts *facts)
 		return facts->cf != NULL && cf_milter(facts->cf, "mtasts") != NULL;
 	case NEEDS_SUBMIT:
 		return facts->submit != NULL;
+	case NEEDS_LIVE:
+		return !doctor_without_daemon(facts);
 	case NEEDS_DAEMON:
 		return facts->daemon_answers;
 	case NEEDS_NOTHING:

@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "ctl/build.h"
 #include "ctl/cf.h"
+#include "ctl/mta.h"
 #include "site/config.h"
 #include "util/errmsg.h"
 
@@ -19,25 +21,43 @@ struct doctor_file {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
+	off_t size;
+	time_t mtime;
 };
+
+enum { DOCTOR_MAX = 64, DOCTOR_REMEDY_MAX = 1024, DOCTOR_SERVER_MAX = 64 };
 
 struct doctor_facts {
 	const struct config *config;
+	time_t now;
 	const char *cf_path, *submit_path;
-	const struct cf *cf, *submit; /* NULL: not readable, the reason is in: */
+	struct cf *cf, *submit; /* NULL: not readable, the reason is in: */
 	struct errmsg cf_error, submit_error;
 	struct doctor_file map_dir, map;     /* of config->map_path */
 	uid_t map_uid;                       /* of config->user; (uid_t)-1: no such user */
 	struct doctor_file ca_file, ca_path; /* of cf's options, when it has them */
 	uid_t run_as_uid;                    /* of cf's RunAsUser; (uid_t)-1: no such user */
 	gid_t run_as_gid;
+	struct doctor_file cf_file, mc_file, submit_file, submit_mc_file;
+	bool ca_has_certificates;
+	char *parent; /* a directory over the map that others can write to; NULL: none; owned */
+	struct build *build; /* of the Sendmail program; NULL: none, the reason is in: */
+	struct errmsg build_error;
+	bool mta_runs;
+	struct mta_daemon mta; /* when it runs */
+	struct errmsg mta_error;
+	bool clock_synchronized;
+	bool resolver_answers, resolver_validates, resolver_is_local;
+	char resolver[DOCTOR_SERVER_MAX]; /* the first that answers */
+	struct errmsg resolver_error;
+	struct errmsg unit;        /* a unit of systemd that is not as it should be; empty: none */
+	time_t alive_until;        /* the heartbeat, when the daemon answers */
+	struct errmsg fetch_error; /* why policies cannot be fetched; empty: not known to fail */
 	bool daemon_answers, lookup_answers, milter_answers;
 	struct errmsg daemon_error, lookup_error, milter_error;
 	bool daemon_observes, maps_agree; /* when it answers */
 	struct errmsg maps_error;
 };
-
-enum { DOCTOR_MAX = 64, DOCTOR_REMEDY_MAX = 1024 };
 
 struct doctor_finding {
 	const char *check;   /* a short name, for scripts */
@@ -53,9 +73,12 @@ struct doctor_finding {
  */
 size_t doctor_examine(const struct doctor_facts *facts, struct doctor_finding out[DOCTOR_MAX]);
 
-/* The lines for sendmail.mc and submit.mc that fit mtasts.conf, each alone and whole. */
-void doctor_snippet(const struct config *config, char sendmail_mc[DOCTOR_REMEDY_MAX],
-    char submit_mc[DOCTOR_REMEDY_MAX]);
+/*
+ * The lines for sendmail.mc and submit.mc that fit mtasts.conf and the Sendmail program (NULL: one
+ * with all features), each alone and whole.
+ */
+void doctor_snippet(const struct config *config, const struct build *build,
+    char sendmail_mc[DOCTOR_REMEDY_MAX], char submit_mc[DOCTOR_REMEDY_MAX]);
 
 /*
  * The file that Sendmail opens for a map of type hash: ".db" is added when it is not there. False:

@@ -49,6 +49,13 @@ first_rule(const struct cf *cf, const char *ruleset)
 	return cf_next_rule(cf, ruleset, &at);
 }
 
+bool
+doctor_without_daemon(const struct doctor_facts *f)
+{
+	return f->cf != NULL && first_rule(f->cf, "mtasts_rcpt") != NULL &&
+	       cf_map(f->cf, "mtastsq") == NULL;
+}
+
 /* ---- the checks: true, or false and what was found instead ---- */
 
 bool
@@ -185,12 +192,15 @@ check_live_agrees(const struct doctor_facts *f, struct errmsg *found)
 	const struct config_list *listen = &f->config->socketmap.listen;
 	char address[ADDRESS_MAX];
 
-	if (value == NULL) { /* with live=none nothing asks, else check_maps_whole() tells */
+	if (value == NULL) { /* nothing asks, or check_maps_whole() tells */
 		errmsg_set(found, "%s: no line Kmtastsq", f->cf_path);
-		return first_rule(f->cf, "mtasts_rcpt") != NULL;
+		return doctor_without_daemon(f);
 	}
 	errmsg_set(found, "%s: Kmtastsq %s; mtasts.conf has %s", f->cf_path, value,
 	    listen->n > 0 ? listen->item[0] : "no socketmap socket");
+	if (first_word_is(value, "program")) /* of a Sendmail without SOCKETMAP */
+		return first_word_is(cf_map_flag(value, 'T'), "<TMPF>") && listen->n > 0 &&
+		       strstr(value, " lookup") != NULL;
 	if (!first_word_is(value, "socket") || !first_word_is(cf_map_flag(value, 'T'), "<TMPF>") ||
 	    !cf_map_file(value, address, sizeof(address)))
 		return false;
@@ -227,7 +237,7 @@ check_milter_agrees(const struct doctor_facts *f, struct errmsg *found)
 
 	if (equates == NULL) {
 		errmsg_set(found, "%s: no line Xmtasts", f->cf_path);
-		return false;
+		return doctor_without_daemon(f);
 	}
 	if (filters == NULL || !cf_list_has(filters, "mtasts")) {
 		errmsg_set(found, "%s: O InputMailFilters=%s lacks mtasts", f->cf_path,
@@ -292,6 +302,8 @@ check_sni_sent(const struct doctor_facts *f, struct errmsg *found)
 {
 	const char *rule;
 
+	if (f->build != NULL && !build_has(f->build, "_FFR_MTA_STS"))
+		return true; /* check_build_enough() tells */
 	for (size_t at = 0; (rule = cf_next_rule(f->cf, "tls_clt_features", &at)) != NULL;)
 		if (strstr(rule, "$@") != NULL)
 			break;
@@ -335,6 +347,8 @@ check_submit_cnames_kept(const struct doctor_facts *f, struct errmsg *found)
 bool
 check_altnames_read(const struct doctor_facts *f, struct errmsg *found)
 {
+	if (f->build != NULL && !build_has(f->build, "_FFR_TLS_ALTNAMES"))
+		return true; /* check_build_enough() tells */
 	return option_true(f->cf, f->cf_path, "SetCertAltnames", found);
 }
 

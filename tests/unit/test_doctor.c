@@ -65,7 +65,24 @@ static const char *const good_cf[] = {
     "Xmtasts, S=local:/run/mtasts/milter.sock, T=C:10s;S:10s;R:20s;E:2m",
 };
 
-enum { GOOD_LINES = sizeof(good_cf) / sizeof(good_cf[0]), UID = 990 };
+enum { GOOD_LINES = sizeof(good_cf) / sizeof(good_cf[0]), UID = 990, NOW = 1800000000 };
+
+static struct build *build;
+
+/* Without one of the features, or (NULL) with all of them. */
+static struct build *
+build_without(const char *feature)
+{
+	static const char *const features[] = {"STARTTLS", "NAMED_BIND", "NEWDB=5.3", "MAP_REGEX",
+	    "SOCKETMAP", "MILTER", "_FFR_TLS_ALTNAMES", "_FFR_MTA_STS"};
+	char text[512] = "Version 8.17.1\n Compiled with:";
+	struct errmsg em;
+
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+		if (feature == NULL || strncmp(features[i], feature, strlen(feature)) != 0)
+			strcat(strcat(text, " "), features[i]);
+	return build_parse(cursor_of(text, strlen(text)), &em);
+}
 
 /* The good .cf with its line `old` (by its beginning; NULL: none) replaced by `new` and `more`
  * added at the end. */
@@ -112,18 +129,31 @@ good_config(void)
 }
 
 static struct doctor_facts
-good_facts(const struct config *config, const struct cf *cf, const struct cf *submit)
+good_facts(const struct config *config, struct cf *cf, struct cf *submit)
 {
 	return (struct doctor_facts){.config = config,
 	    .cf_path = "sendmail.cf",
 	    .submit_path = "submit.cf",
 	    .cf = cf,
 	    .submit = submit,
-	    .map_dir = {0, S_IFDIR | 0750, UID, 0},
-	    .map = {0, S_IFREG | 0640, UID, 0},
+	    .now = NOW,
+	    .cf_file = {0, S_IFREG | 0644, 0, 0, 1, NOW - 100},
+	    .mc_file = {0, S_IFREG | 0644, 0, 0, 1, NOW - 101},
+	    .submit_file = {0, S_IFREG | 0644, 0, 0, 1, NOW - 100},
+	    .submit_mc_file = {0, S_IFREG | 0644, 0, 0, 1, NOW - 100},
+	    .ca_has_certificates = true,
+	    .build = build,
+	    .mta_runs = true,
+	    .mta = {77, NOW - 50},
+	    .clock_synchronized = true,
+	    .resolver_answers = true,
+	    .resolver_validates = true,
+	    .resolver_is_local = true,
+	    .map_dir = {0, S_IFDIR | 0750, UID, 0, 1, NOW},
+	    .map = {0, S_IFREG | 0640, UID, 0, 1, NOW},
 	    .map_uid = UID,
-	    .ca_file = {0, S_IFREG | 0644, 0, 0},
-	    .ca_path = {0, S_IFDIR | 0755, 0, 0},
+	    .ca_file = {0, S_IFREG | 0644, 0, 0, 1, NOW},
+	    .ca_path = {0, S_IFDIR | 0755, 0, 0, 1, NOW},
 	    .run_as_uid = (uid_t)-1,
 	    .run_as_gid = (gid_t)-1,
 	    .daemon_answers = true,
@@ -313,6 +343,26 @@ who_sendmail_runs_as_must_be_able_to_read_the_map(void **state UNUSED)
 	cf_free(&cf);
 }
 
+/* With FEATURE(`mtasts', `live=none', `milter=none'): cron does it. */
+static void
+a_site_without_daemon_is_not_asked_for_one(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts f = good_facts(&config, cf, cf);
+
+	errmsg_set(&f.daemon_error, "away");
+	errmsg_set(&f.lookup_error, "away");
+	errmsg_set(&f.milter_error, "away");
+	f.daemon_answers = f.lookup_answers = f.milter_answers = false;
+	assert_string_equal(failed(&f), "daemon lookup filter");
+	cf_free(&cf);
+	cf = cf_with("Kmtastsq", "", "");
+	f.cf = f.submit = cf;
+	assert_string_equal(failed(&f), "helper-maps"); /* a rule asks it */
+	cf_free(&cf);
+}
+
 /* The finding of a check that is there, by its name. */
 static const struct doctor_finding *
 finding(const struct doctor_facts *facts, const char *check)
@@ -345,6 +395,88 @@ observing_is_noted_and_no_failure(void **state UNUSED)
 }
 
 /* It saves delay only, so a site may refuse it. */
+/* Each row spoils the facts of a right host; what is a note (+) is no failure. */
+static void
+what_is_wrong_with_the_host_is_named(void **state UNUSED)
+{
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	const struct doctor_facts good = good_facts(&config, cf, cf);
+	struct doctor_facts f;
+
+#define SPOILT(check, says, ...) \
+	f = good; \
+	__VA_ARGS__; \
+	assert_string_equal(failed(&f), (check)[0] == '+' ? "" : (check)); \
+	assert_non_null(strstr(finding(&f, &(check)[(check)[0] == '+'])->found.text, says))
+	SPOILT("built", "sendmail.cf is older", f.mc_file.mtime = NOW - 99);
+	SPOILT("built", "submit.cf is older", f.submit_mc_file.mtime = NOW - 99);
+	SPOILT("running", "older", f.mta.started = NOW - 110);
+	SPOILT("running", "no Sendmail", f.mta_runs = false);
+	SPOILT("ca", "no certificate", f.ca_has_certificates = false);
+	SPOILT("map-parents", "/srv", f.parent = TEXT("/srv"));
+	SPOILT("clock", "policy map", f.map.mtime = NOW + 3601);
+	SPOILT("clock", "sendmail.cf", f.cf_file.mtime = NOW + 3601, f.mta.started = NOW + 3602);
+	SPOILT("heartbeat", "ended", f.alive_until = NOW - 1);
+	SPOILT("resolver", "silent", f.resolver_answers = false,
+	    errmsg_set(&f.resolver_error, "silent"));
+	SPOILT("https", "refused", errmsg_set(&f.fetch_error, "refused"));
+	SPOILT("units", "x.service", errmsg_set(&f.unit, "x.service is not active"));
+	SPOILT("+clock-kept", "time server", f.clock_synchronized = false);
+	SPOILT("+dnssec", "no AD", f.resolver_validates = false);
+	SPOILT("+dnssec", "not on this host", f.resolver_is_local = false);
+	f = good;
+	f.alive_until = NOW;
+	assert_string_equal(failed(&f), "");
+	cf_free(&cf);
+}
+
+static void
+what_sendmail_was_built_without_is_named_with_what_is_lost(void **state UNUSED)
+{
+	static const char *const t[] = {"STARTTLS", "NAMED_BIND", "NEWDB", "MAP_REGEX", "SOCKETMAP",
+	    "MILTER", "_FFR_TLS_ALTNAMES", "_FFR_MTA_STS"};
+	struct config config = good_config();
+	struct cf *cf = cf_with(NULL, NULL, "");
+	struct doctor_facts f = good_facts(&config, cf, cf);
+	char sendmail_mc[DOCTOR_REMEDY_MAX], submit_mc[DOCTOR_REMEDY_MAX];
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		f.build = build_without(t[i]);
+		assert_string_equal(failed(&f), "build");
+		assert_non_null(strstr(finding(&f, "build")->found.text, t[i]));
+		build_free(&f.build);
+	}
+	cf_free(&cf);
+	/* with the arguments that are for it */
+	f.build = build_without("_FFR_MTA_STS");
+	f.cf = f.submit = cf = cf_with("Stls_clt_features", "", "");
+	assert_string_equal(failed(&f), "");
+	assert_non_null(strstr(finding(&f, "build-less")->found.text, "SNI"));
+	doctor_snippet(&config, f.build, sendmail_mc, submit_mc);
+	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `without=sni')dnl");
+	build_free(&f.build);
+	cf_free(&cf);
+	f.build = build_without("_FFR_TLS_ALTNAMES");
+	f.cf = f.submit = cf = cf_with("O SetCertAltnames", "", "");
+	assert_string_equal(failed(&f), "");
+	assert_non_null(strstr(finding(&f, "build-less")->found.text, "common name"));
+	doctor_snippet(&config, f.build, sendmail_mc, submit_mc);
+	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `without=altnames')dnl");
+	build_free(&f.build);
+	cf_free(&cf);
+	f.build = build_without("SOCKETMAP");
+	f.cf = f.submit = cf = cf_with(
+	    "Kmtastsq", "Kmtastsq program -f -t -T<TMPF> /usr/sbin/mtastsctl lookup --", "");
+	assert_string_equal(failed(&f), "");
+	doctor_snippet(&config, f.build, sendmail_mc, submit_mc);
+	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `live=program')dnl");
+	build_free(&f.build);
+	errmsg_set(&f.build_error, "no program");
+	assert_string_equal(failed(&f), "build");
+	cf_free(&cf);
+}
+
 static void
 a_queue_run_that_would_be_refused_is_noted(void **state UNUSED)
 {
@@ -537,7 +669,7 @@ the_remedy_is_the_feature_line_that_fits_mtasts_conf(void **state UNUSED)
 	config.map_path = TEXT("/m/p.db");
 	config.socketmap.listen = (struct config_list){1, live};
 	config.milter_socket = TEXT("unix:/m/f.sock");
-	doctor_snippet(&config, sendmail_mc, submit_mc);
+	doctor_snippet(&config, NULL, sendmail_mc, submit_mc);
 	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `map=/m/p', "
 					 "`live=inet:8461@127.0.0.1', `milter=/m/f.sock')dnl");
 	assert_string_equal(submit_mc, "FEATURE(`mtasts', `msp')dnl");
@@ -559,7 +691,10 @@ main(void)
 	    cmocka_unit_test(what_a_site_may_add_is_no_fault),
 	    cmocka_unit_test(without_the_filter_its_macros_are_not_asked_for),
 	    cmocka_unit_test(who_sendmail_runs_as_must_be_able_to_read_the_map),
+	    cmocka_unit_test(a_site_without_daemon_is_not_asked_for_one),
 	    cmocka_unit_test(observing_is_noted_and_no_failure),
+	    cmocka_unit_test(what_is_wrong_with_the_host_is_named),
+	    cmocka_unit_test(what_sendmail_was_built_without_is_named_with_what_is_lost),
 	    cmocka_unit_test(a_queue_run_that_would_be_refused_is_noted),
 	    cmocka_unit_test(a_daemon_whose_maps_are_behind_is_not_well),
 	    cmocka_unit_test(lines_for_a_mc_file_stand_alone),
@@ -570,5 +705,10 @@ main(void)
 	    cmocka_unit_test(who_does_not_answer_is_named),
 	    cmocka_unit_test(the_remedy_is_the_feature_line_that_fits_mtasts_conf),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failures;
+
+	build = build_without(NULL);
+	failures = cmocka_run_group_tests(tests, NULL, NULL);
+	build_free(&build);
+	return failures;
 }
