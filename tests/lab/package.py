@@ -109,7 +109,7 @@ debian/rules binary
 cp ../mtasts_*+NEXT_*.deb $out/next
 cd $out
 lintian --fail-on error,warning --profile debian mtasts_*.deb
-dpkg -i --force-depends mtasts_*.deb >/dev/null 2>&1
+dpkg --unpack --force-depends mtasts_*.deb >/dev/null 2>&1
 # the manual pages of a unit are looked for by man(1), which is not here
 ! systemd-analyze verify /usr/lib/systemd/system/mtasts*.service /lib/systemd/system/mtasts*.service 2>&1 | grep -v "Command 'man "
 for unit in mtastsd mtasts-milter; do

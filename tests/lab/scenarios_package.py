@@ -4,6 +4,7 @@ import re
 import threading
 import time
 
+import wait
 from scenario import scenario
 from steps import compare, states, tried_each, wait_sent
 
@@ -54,7 +55,7 @@ def world(lab):
     return good, bad, plain
 
 
-@scenario(package="newcomer: from apt install to enforced mail, with nothing typed but what the package says; every step timed", seconds=300)
+@scenario(package="newcomer: from apt install to enforced mail and a passed selftest, with nothing typed but what the package says; every step timed", seconds=300)
 def newcomer(lab, setup):
     machine = lab.sender_machine
     good, bad, plain = world(lab)
@@ -75,12 +76,15 @@ def newcomer(lab, setup):
     session.say("observe: all delivered; the log: " + re.sub(r".*?(mtasts=observe)", r"\1", lab.log.wait("mtasts=observe would=.*bad.test", 10)))
     session.set("enforcement = observe", "enforcement = on")
     session.type("service mtastsd reload")
+    # a reload does not wait for it, and the map changes at most once a second
+    wait.until("the map is enforced", lambda: ":ready:\tyes" in machine.run(["makemap", "-u", "hash", "/var/lib/mtasts/map/policy"]).stdout, 10)
     session.type("mtastsctl doctor", show="MISSING|note|to mend")
     lab.forbid_bad(good)
     lab.forbid_bad(bad)
     sent = tried_each(lab, [good, bad, plain])
     compare(states(lab, sent), {"good.test": "delivered", "bad.test": "queued", "plain.test": "delivered"})
     session.say("enforced: good.test and plain.test delivered, bad.test waits: " + next(q.reason for q in lab.sender.queue() if q.msgid == sent["bad.test"]))
+    session.type("mtastsctl selftest", show=".")
     completed = machine.run(["bash", "-c", ". /usr/share/bash-completion/completions/mtastsctl; COMP_WORDS=(mtastsctl query g); COMP_CWORD=2; "
                              "_mtastsctl mtastsctl g query; echo ${COMPREPLY[*]}"]).stdout.strip()
     assert completed == "good.test", completed

@@ -153,6 +153,7 @@ class Package(Setup):
         """Start it by systemd, or, where that cannot run, as a host of sysv-rc. Returns how."""
         try:
             boot.systemd(machine, self.cgroup)
+            machine.run(["systemctl", "start", "sendmail"])
             return "systemd"
         except OSError as error:
             self.sysv(machine)
