@@ -9,6 +9,7 @@
 #include "ctl/check_command.h"
 #include "ctl/command.h"
 #include "ctl/doctor_command.h"
+#include "ctl/explain.h"
 #include "ctl/lookup.h"
 #include "ctl/offline.h"
 #include "ctl/selftest_command.h"
@@ -38,6 +39,7 @@ static const struct command {
 	unsigned takes;
 } commands[] = {
     {"query", command_query, "DOMAIN", 1, 1, 0},
+    {"explain", command_explain, "DOMAIN | QUEUE-ID", 1, 1, TAKES_CF},
     {"list", command_list, "", 0, 0, 0},
     {"refresh", command_refresh,
 	"DOMAIN | --all | --once [--domains FILE] [--from-queue] [--from-log FILE]", 0, 1,
@@ -59,6 +61,7 @@ static const struct command {
 static const char help[] =
     "usage: mtastsctl [-c FILE] [--json] COMMAND\n"
     "  query DOMAIN          what is known of a domain's policy, and why\n"
+    "  explain DOMAIN|ID     the whole story of a domain, or why a message of Sendmail's queue waits\n"
     "  list                  every domain known\n"
     "  refresh DOMAIN|--all  look at TXT record and policy again; --all: of every domain\n"
     "  refresh --once        without a daemon, from cron: look at what is due, push it\n"

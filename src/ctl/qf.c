@@ -119,6 +119,9 @@ qf_parse(struct cursor bytes, struct qf *out)
 		case 'M':
 			copy_text(line, sender_seen ? reason : out->reason);
 			break;
+		case 'q':
+			copy_text(line, out->quarantine);
+			break;
 		case 'S':
 			sender_seen = true;
 			break;

@@ -28,8 +28,9 @@ struct qf_rcpt {
 struct qf {
 	time_t created, tried; /* 0: not noted */
 	unsigned long tries;
-	char reason[QF_TEXT_MAX]; /* of the whole message */
-	size_t n_rcpts, n_more;   /* n_more: beyond QF_RCPTS_MAX */
+	char reason[QF_TEXT_MAX];     /* of the whole message */
+	char quarantine[QF_TEXT_MAX]; /* why it is in quarantine; empty: it is not */
+	size_t n_rcpts, n_more;       /* n_more: beyond QF_RCPTS_MAX */
 	struct qf_rcpt *rcpts;
 };
 

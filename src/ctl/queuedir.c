@@ -74,7 +74,6 @@ add_file(
 	if (asprintf(&f->path, "%s/%s", dir, name) < 0)
 		return false;
 	memcpy(f->id, name + 2, strlen(name + 2) + 1);
-	f->quarantined = name[0] == 'h';
 	f->bytes = cursor_of(bytes, len);
 	out->n++;
 	out->total += len;
@@ -166,6 +165,40 @@ load_groups(const struct cf *cf, const char *root, const char *id, struct queuef
 	return ok;
 }
 
+/* An interval as Sendmail writes it, "5d" or "1w2d12h"; a bare number counts days. */
+static time_t
+interval(const char *text)
+{
+	static const struct {
+		char unit;
+		time_t s;
+	} units[] = {{'w', 7 * 86400}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+	time_t sum = 0;
+
+	while (ascii_digit((unsigned char)*text)) {
+		time_t n = 0, unit_s = 86400;
+
+		for (; ascii_digit((unsigned char)*text); text++)
+			n = n < 100000 ? n * 10 + (*text - '0') : n;
+		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+			if (*text == units[i].unit)
+				unit_s = units[i].s;
+		sum += n * unit_s;
+		text += *text != '\0';
+	}
+	return sum;
+}
+
+static time_t
+gives_up_after(const struct cf *cf)
+{
+	const char *value = cf_option(cf, "Timeout.queuereturn");
+
+	if (value == NULL)
+		value = cf_option(cf, "Timeout.queuereturn.normal");
+	return interval(value == NULL ? "5d" : value);
+}
+
 enum queuedir_result
 queuedir_load(const char *cf_path, const char *id, struct queuefiles *out, struct errmsg *em)
 {
@@ -173,6 +206,7 @@ queuedir_load(const char *cf_path, const char *id, struct queuefiles *out, struc
 	enum input_result rc = input_read(cf_path, stdin, CF_BYTES_MAX, &input, em);
 	const char *root;
 	struct cf *cf;
+	size_t before = out->n;
 	bool ok;
 
 	if (rc != INPUT_OK)
@@ -184,6 +218,8 @@ queuedir_load(const char *cf_path, const char *id, struct queuefiles *out, struc
 	if ((root = cf_option(cf, "QueueDirectory")) == NULL)
 		root = "/var/spool/mqueue";
 	ok = load_queues(root, id, out, em) && load_groups(cf, root, id, out, em);
+	for (size_t i = before; i < out->n; i++)
+		out->item[i].gives_up_s = gives_up_after(cf);
 	cf_free(&cf);
 	return ok ? QUEUEDIR_OK : QUEUEDIR_FAILED;
 }

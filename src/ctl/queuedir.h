@@ -16,9 +16,9 @@ enum {
 
 struct queuefile {
 	char id[QUEUEDIR_ID_MAX + 1];
-	bool quarantined;
 	char *path;
 	struct cursor bytes; /* owned */
+	time_t gives_up_s;   /* after so long the MTA sends it back: Timeout.queuereturn */
 };
 
 struct queuefiles {

@@ -65,8 +65,8 @@ put_label(FILE *out, const char *label)
 	fprintf(out, "  %-*s", LABEL_WIDTH, label);
 }
 
-static void
-put_field(FILE *out, const char *label, const char *value)
+void
+show_field(FILE *out, const char *label, const char *value)
 {
 	if (*value == '\0')
 		return;
@@ -75,8 +75,8 @@ put_field(FILE *out, const char *label, const char *value)
 }
 
 /* A time with its distance from now. */
-static void
-put_time(FILE *out, const char *label, const json_t *object, const char *name)
+void
+show_time(FILE *out, const char *label, const json_t *object, const char *name)
 {
 	const char *text = text_of(object, name);
 	char span[SPAN_TEXT_MAX];
@@ -109,9 +109,8 @@ put_number(FILE *out, const char *label, const json_t *object, const char *name)
 	fprintf(out, "%" JSON_INTEGER_FORMAT "\n", json_integer_value(number));
 }
 
-/* What the verdict does to mail, in a sentence. */
-static const char *
-consequence(const json_t *entry)
+const char *
+show_consequence(const json_t *entry)
 {
 	const char *verdict = text_of(entry, "verdict"), *unmet = text_of(entry, "unmet");
 	bool observe = strcmp(text_of(entry, "enforcement"), "observe") == 0;
@@ -121,7 +120,7 @@ consequence(const json_t *entry)
 	if (strcmp(verdict, "enforce") == 0 && observe)
 		return "This site only observes: mail is delivered whether or not the policy is met, and the log tells what would have been held up.";
 	if (strcmp(verdict, "enforce") == 0)
-		return is_true(entry, "pushed")
+		return !json_is_false(json_object_get(entry, "pushed"))
 			   ? "Mail goes only to the MX hosts below, over TLS with a certificate that is valid for the host; until that succeeds it stays in the queue."
 			   : "The policy is known but not in the MTA's map yet: mail waits in the queue until it is.";
 	if (strcmp(verdict, "testing") == 0)
@@ -133,10 +132,21 @@ consequence(const json_t *entry)
 	if (strcmp(verdict, "none") == 0)
 		return "There is no policy to follow: mail is delivered as always.";
 	if (*text_of(entry, "wanted") == '\0')
-		return "Nothing is known of it.";
+		return *text_of(entry, "expires") == '\0'
+			   ? "Nothing is known of it."
+			   : "What was known of it is over: its policy is looked for anew when mail asks.";
 	return observe
 		   ? "Not settled yet; as this site only observes, mail is delivered all the same."
 		   : "Not settled yet: mail waits in the queue, where nothing is lost.";
+}
+
+void
+show_text(FILE *out, const char *text)
+{
+	size_t column = 0;
+
+	put_words(out, text, &column);
+	fputc('\n', out);
 }
 
 static void
@@ -154,7 +164,7 @@ put_paragraph(FILE *out, const json_t *entry)
 {
 	size_t column = 0;
 
-	put_words(out, consequence(entry), &column);
+	put_words(out, show_consequence(entry), &column);
 	if (*text_of(entry, "why") != '\0') {
 		put_words(out, "Why:", &column);
 		put_words(out, text_of(entry, "why"), &column);
@@ -173,23 +183,23 @@ show_entry(FILE *out, const json_t *entry)
 
 	fprintf(out, "%s: %s\n\n", text_of(entry, "domain"), text_of(entry, "verdict"));
 	put_paragraph(out, entry);
-	put_field(out, "id", text_of(entry, "id"));
-	put_field(out, "mode", text_of(entry, "mode"));
+	show_field(out, "id", text_of(entry, "id"));
+	show_field(out, "mode", text_of(entry, "mode"));
 	put_number(out, "max_age", entry, "max_age");
 	json_array_foreach (json_object_get(entry, "mx"), i, mx)
-		put_field(out, i == 0 ? "mx" : "",
+		show_field(out, i == 0 ? "mx" : "",
 		    json_string_value(mx) != NULL ? json_string_value(mx) : "");
-	put_field(out, "in the maps", is_true(entry, "pushed") ? "yes" : "no");
-	put_time(out, "fetched", entry, "fetched");
-	put_time(out, "expires", entry, "expires");
-	put_time(out, "confirmed", entry, "confirmed");
-	put_time(out, "TXT again", entry, "recheck");
-	put_time(out, "fetch again", entry, "refetch");
-	put_time(out, "last used", entry, "used");
-	put_time(out, "waits since", entry, "wanted");
-	put_field(out, "override", text_of(entry, "override"));
-	put_field(out, "for", text_of(entry, "pattern"));
-	put_field(out, "unmet", text_of(entry, "unmet"));
+	show_field(out, "in the maps", is_true(entry, "pushed") ? "yes" : "no");
+	show_time(out, "fetched", entry, "fetched");
+	show_time(out, "expires", entry, "expires");
+	show_time(out, "confirmed", entry, "confirmed");
+	show_time(out, "TXT again", entry, "recheck");
+	show_time(out, "fetch again", entry, "refetch");
+	show_time(out, "last used", entry, "used");
+	show_time(out, "waits since", entry, "wanted");
+	show_field(out, "override", text_of(entry, "override"));
+	show_field(out, "for", text_of(entry, "pattern"));
+	show_field(out, "unmet", text_of(entry, "unmet"));
 }
 
 static void
@@ -235,11 +245,11 @@ show_held(FILE *out, const json_t *answer)
 		fputs("no mail waits for a policy\n", out);
 	json_array_foreach (held, i, domain) {
 		fprintf(out, "%s\n", text_of(domain, "domain"));
-		put_time(out, "since", domain, "since");
-		put_time(out, "at most until", domain, "until");
-		put_field(out, "why", text_of(domain, "why"));
+		show_time(out, "since", domain, "since");
+		show_time(out, "at most until", domain, "until");
+		show_field(out, "why", text_of(domain, "why"));
 		json_array_foreach (json_object_get(domain, "queue_ids"), j, queue_id)
-			put_field(out, j == 0 ? "queue ids" : "",
+			show_field(out, j == 0 ? "queue ids" : "",
 			    json_string_value(queue_id) != NULL ? json_string_value(queue_id) : "");
 		put_more(out, "    ", domain, "more_queue_ids");
 	}
@@ -271,8 +281,8 @@ show_status(FILE *out, const json_t *answer)
 	    is_true(answer, "ready") ? "ready"
 				     : "not ready: its maps do not agree with its store yet",
 	    text_of(answer, "enforcement"));
-	put_time(out, "started", answer, "started");
-	put_time(out, "alive until", answer, "alive_until");
+	show_time(out, "started", answer, "started");
+	show_time(out, "alive until", answer, "alive_until");
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		put_number(out, numbers[i], answer, numbers[i]);
 	put_place(out, "store", json_object_get(answer, "store"));

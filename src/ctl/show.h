@@ -19,4 +19,13 @@ void show_list_line(FILE *out, const json_t *entry);
 void show_held(FILE *out, const json_t *answer);
 void show_status(FILE *out, const json_t *answer);
 
+/* What the verdict of an entry does to mail, in a sentence. */
+const char *show_consequence(const json_t *entry);
+
+/* Parts of answers that more than one command prints. A text is wrapped; an absent or empty value
+ * prints nothing. */
+void show_text(FILE *out, const char *text);
+void show_field(FILE *out, const char *label, const char *value);
+void show_time(FILE *out, const char *label, const json_t *object, const char *name);
+
 #endif

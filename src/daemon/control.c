@@ -8,7 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "daemon/describe.h"
+#include "site/describe.h"
 #include "daemon/serve.h"
 #include "policy/selftest.h"
 #include "util/log.h"
@@ -104,9 +104,11 @@ describe(struct control *control, const char *domain)
 
 	if (rc != STORE_OK && rc != STORE_ABSENT)
 		json_object_set_new(o, "error", json_string(em.text));
-	if (age_ms >= 0 && (rc != STORE_OK || time(NULL) >= e.expires))
+	if (age_ms >= 0 && (rc != STORE_OK || time(NULL) >= e.expires)) {
 		json_object_set_new(o, "why",
 		    json_sprintf("discovery began %ld s ago and has not ended", age_ms / 1000));
+		json_object_set_new(o, "wanted", describe_time(time(NULL) - age_ms / 1000));
+	}
 	entry_clear(&e);
 	return o;
 }

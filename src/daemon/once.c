@@ -5,7 +5,7 @@
 #include <sys/queue.h>
 #include <time.h>
 
-#include "daemon/describe.h"
+#include "site/describe.h"
 #include "util/log.h"
 
 enum {

@@ -195,6 +195,27 @@ place_check_file(struct place *place, bool *recovered, bool *mend, struct errmsg
 	}
 }
 
+enum store_result
+place_look_at_file(struct place *place, struct errmsg *em)
+{
+	int fd = openat(place->dir_fd, "data.mdb", O_RDWR | O_CLOEXEC);
+	struct errmsg why = {""};
+	enum audit_result rc;
+
+	if (fd < 0 && errno != ENOENT)
+		return fail(place, "data.mdb cannot be opened", em);
+	if (fd < 0) {
+		errmsg_set(em, "%s: there is no store", place->dir);
+		return STORE_ABSENT;
+	}
+	rc = file_check(fd, place->left, &why);
+	close(fd);
+	if (rc == AUDIT_OK || rc == AUDIT_MEND)
+		return STORE_OK;
+	errmsg_set(em, "%s/data.mdb: %s", place->dir, why.text);
+	return rc == AUDIT_DAMAGED ? STORE_DAMAGED : rc == AUDIT_NEWER ? STORE_NEWER : STORE_FAILED;
+}
+
 /* ---- open and close ---- */
 
 enum store_result

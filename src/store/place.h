@@ -35,6 +35,9 @@ MUST_USE enum store_result place_open(struct place *place, const char *dir, stru
 MUST_USE enum store_result place_check_file(
     struct place *place, bool *recovered, bool *mend, struct errmsg *em);
 
+/* The same for reading only: nothing is moved aside. ABSENT: there is none. */
+MUST_USE enum store_result place_look_at_file(struct place *place, struct errmsg *em);
+
 MUST_USE enum store_result place_mark_open(struct place *place, struct errmsg *em);
 
 /* After LMDB has let go of the file, whose last transaction was txn_id. */

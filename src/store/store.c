@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <lmdb.h>
@@ -673,6 +674,57 @@ store_open(
 	st->place = PLACE_NONE;
 	r = open_parts(st, config, recovered, em);
 	if (r == STORE_OK)
+		*out = st;
+	else
+		store_close(&st);
+	return r;
+}
+
+static enum store_result
+open_env_to_read(struct store *st, size_t max_bytes, struct errmsg *em)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	MDB_txn *txn = NULL;
+	enum store_result r;
+	int rc;
+
+	/* writer.lock is ours, so there is no need for lock.mdb, which might have to be made */
+	if ((rc = mdb_env_create(&st->env)) != 0 ||
+	    (rc = mdb_env_set_mapsize(st->env, max_bytes / page * page)) != 0 ||
+	    (rc = mdb_env_set_maxdbs(st->env, DATABASES)) != 0 ||
+	    (rc = mdb_env_open(
+		 st->env, st->place.dir, MDB_NOTLS | MDB_RDONLY | MDB_NOLOCK, 0600)) != 0)
+		return result(st, rc, "cannot be opened", NULL, em);
+	if ((r = check_schema(st, em)) != STORE_OK)
+		return r;
+	rc = mdb_txn_begin(st->env, NULL, MDB_RDONLY, &txn);
+	if (rc == 0 && (rc = mdb_dbi_open(txn, STORE_DB_ENTRY, 0, &st->entry)) == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	return result(st, rc, "cannot be opened", NULL, em);
+}
+
+enum store_result
+store_open_to_read(const struct store_config *config, struct store **out, struct errmsg *em)
+{
+	struct store *st;
+	struct stat sb;
+	enum store_result r;
+
+	*out = NULL;
+	if (stat(config->dir, &sb) != 0 && errno == ENOENT) {
+		errmsg_set(em, "%s: there is no store", config->dir);
+		return STORE_ABSENT;
+	}
+	if ((st = calloc(1, sizeof(*st))) == NULL) {
+		errmsg_set(em, "%s: no memory to open the store", config->dir);
+		return STORE_FAILED;
+	}
+	st->place = PLACE_NONE;
+	if ((r = place_open(&st->place, config->dir, em)) == STORE_OK &&
+	    (r = place_look_at_file(&st->place, em)) == STORE_OK &&
+	    (r = open_env_to_read(st, config->max_bytes, em)) == STORE_OK)
 		*out = st;
 	else
 		store_close(&st);

@@ -50,6 +50,15 @@ struct store_config {
 MUST_USE enum store_result store_open(
     const struct store_config *config, struct store **out, bool *recovered, struct errmsg *em);
 
+/*
+ * Opens it for store_get() alone, while no other process has it open for writing: nothing is made,
+ * mended or moved.
+ *   ABSENT   there is no store
+ *   DAMAGED  whoever opens it for writing recovers it
+ */
+MUST_USE enum store_result store_open_to_read(
+    const struct store_config *config, struct store **out, struct errmsg *em);
+
 /* NULL-safe; leaves NULL behind. Every transaction has ended before. */
 void store_close(struct store **st);
 

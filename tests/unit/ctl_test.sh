@@ -61,6 +61,9 @@ expect 64 '' refresh x --once
 expect 64 '' refresh --all --once
 expect 64 '' refresh --all --from-queue
 expect 64 '' status --once
+expect 64 '' explain
+expect 65 '' explain host
+expect 78 '' -c "$tmp/absent.conf" explain example.com
 expect 64 '' status --cf x
 expect 64 '' status --snippet
 expect 64 '' check

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/describe.h"
+#include "site/describe.h"
 
 enum { NOW = 1790000000 }; /* 2026-09-21T14:13:20Z */
 
@@ -57,7 +57,12 @@ enforce(void)
 	    .confirmed = NOW - 60,
 	    .recheck = NOW + 60,
 	    .refetch = NOW + 3600,
-	    .used = NOW - 400};
+	    .used = NOW - 400,
+	    .first = NOW - 4400,
+	    .look = {.row = ROW_KEPT_NO_RECORD,
+		.at = NOW - 60,
+		.txt = TXT_ABSENT,
+		.reason = "no TXT record"}};
 }
 
 static void
@@ -72,7 +77,12 @@ an_enforced_policy_has_every_member(void **state UNUSED)
 	    {"pushed", "true"}, {"failure", "null"}, {"confirmed", "\"2026-09-21T14:12:20Z\""},
 	    {"recheck", "\"2026-09-21T14:14:20Z\""}, {"refetch", "\"2026-09-21T15:13:20Z\""},
 	    {"used", "\"2026-09-21T14:06:40Z\""}, {"wanted", "null"}, {"override", "null"},
-	    {"unmet", "null"}, {"pattern", "null"},
+	    {"unmet", "null"}, {"pattern", "null"}, {"first", "\"2026-09-21T13:00:00Z\""},
+	    {"map", "{\"says\":\"enforce\",\"until\":\"2026-09-22T13:13:20Z\"}"},
+	    {"look",
+		"{\"at\":\"2026-09-21T14:12:20Z\",\"row\":\"policy kept: no valid record\",\"text\":"
+		"\"there is no valid TXT record any more; the cached policy stays in force until it expires, so that nobody can strip it\","
+		"\"section\":\"3.1\",\"txt\":\"absent\",\"id\":null,\"reason\":\"no TXT record\",\"fetch\":\"not tried\"}"},
 	    {"why", "\"the policy that the domain publishes\""}};
 	struct entry e = enforce();
 
@@ -91,13 +101,14 @@ an_unknown_domain_has_the_same_members_and_is_undecided(void **state UNUSED)
 		const char *name, *want;
 	} t[] = {{"verdict", "\"undecided\""}, {"id", "null"}, {"mode", "null"},
 	    {"max_age", "null"}, {"mx", "[]"}, {"fetched", "null"}, {"expires", "null"},
-	    {"pushed", "false"}, {"failure", "null"}};
+	    {"pushed", "false"}, {"failure", "null"}, {"first", "null"}, {"look", "null"},
+	    {"map", "null"}};
 
 	describe(NULL, NULL, true); /* what is undecided is never pushed */
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 		if (strcmp(member(t[i].name), t[i].want) != 0)
 			fail_msg("%s: %s, want %s", t[i].name, member(t[i].name), t[i].want);
-	assert_int_equal(json_object_size(object), 19);
+	assert_int_equal(json_object_size(object), 22);
 	assert_non_null(strstr(member("why"), "never asked for"));
 }
 

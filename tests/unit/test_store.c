@@ -639,6 +639,46 @@ change_all(struct image *image, const char *text)
 		*at = 'n';
 }
 
+static enum store_result
+read_only(struct store **st)
+{
+	struct errmsg em = {""};
+	enum store_result r = store_open_to_read(&config, st, &em);
+
+	assert_int_equal(r == STORE_OK, em.text[0] == '\0');
+	return r;
+}
+
+static void
+reading_alone_changes_nothing(void **state UNUSED)
+{
+	struct store *st, *writer;
+	struct image image, broken, after;
+
+	count_files("", true);
+	assert_int_equal(read_only(&st), STORE_ABSENT);
+	assert_int_equal(count_files("data.mdb", false), 0);
+	image = small_store();
+	assert_int_equal(read_only(&st), STORE_OK);
+	assert_int_equal(number_of(st, "d7.test"), 7);
+	assert_int_equal(number_of(st, "absent.test"), 0);
+	store_close(&st);
+	writer = open_store();
+	assert_int_equal(read_only(&st), STORE_BUSY);
+	store_close(&writer);
+	broken = load(data);
+	memset(broken.bytes + broken.len / 2, 0xff, broken.len / 2);
+	save(data, broken.bytes, broken.len);
+	assert_int_equal(read_only(&st), STORE_DAMAGED);
+	after = load(data);
+	assert_int_equal(after.len, broken.len);
+	assert_memory_equal(after.bytes, broken.bytes, broken.len);
+	assert_int_equal(count_files("data.mdb.damaged", false), 0);
+	free(image.bytes);
+	free(broken.bytes);
+	free(after.bytes);
+}
+
 static void
 a_damaged_record_is_dropped_and_the_others_stay(void **state UNUSED)
 {
@@ -1116,6 +1156,7 @@ main(void)
 	    TEST(a_killed_writer_loses_nothing_that_it_acknowledged),
 	    TEST(a_file_cut_short_anywhere_is_recovered_from),
 	    TEST(a_broken_page_anywhere_is_never_a_missing_domain_in_silence),
+	    TEST(reading_alone_changes_nothing),
 	    TEST(a_damaged_record_is_dropped_and_the_others_stay),
 	    TEST(a_record_damaged_unseen_is_DAMAGED_when_read_and_can_be_replaced),
 	    TEST(an_index_that_lost_a_domain_is_built_anew),

@@ -1,4 +1,4 @@
-#include "daemon/describe.h"
+#include "site/describe.h"
 
 #include <stdio.h>
 
@@ -103,6 +103,34 @@ describe_why(const struct entry *e, enum rule rule, bool live)
 	return json_string("the policy that the domain publishes");
 }
 
+/* How the entry came to be what it is. */
+static json_t *
+describe_look(const struct look *l)
+{
+	static const char *const txt[] = {[TXT_RECORD] = "record",
+	    [TXT_ABSENT] = "absent",
+	    [TXT_INVALID] = "invalid",
+	    [TXT_TEMPFAIL] = "tempfail"};
+	static const char *const fetch[] = {
+	    [FETCH_NOT_TRIED] = "not tried", [FETCH_POLICY] = "policy", [FETCH_FAILED] = "failed"};
+
+	if (l->at == 0)
+		return json_null();
+	return json_pack("{s:o,s:s,s:s,s:s?,s:s,s:s?,s:s?,s:s}", "at", describe_time(l->at), "row",
+	    row_name(l->row), "text", row_text(l->row), "section", row_section(l->row), "txt",
+	    txt[l->txt], "id", *l->id == '\0' ? NULL : l->id, "reason",
+	    *l->reason == '\0' ? NULL : l->reason, "fetch", fetch[l->fetch]);
+}
+
+static json_t *
+describe_map(struct requirement r)
+{
+	if (r.kind != REQUIRE_NONE && r.kind != REQUIRE_ENFORCE)
+		return json_null();
+	return json_pack("{s:s,s:o}", "says", r.kind == REQUIRE_ENFORCE ? "enforce" : "none",
+	    "until", describe_time(r.until));
+}
+
 json_t *
 describe_entry(
     const char *domain, const struct entry *e, const struct rules *rules, bool pushed, time_t now)
@@ -127,6 +155,9 @@ describe_entry(
 	json_object_set_new(o, "refetch", describe_time(k->refetch));
 	json_object_set_new(o, "wanted", describe_time(k->wanted));
 	json_object_set_new(o, "used", describe_time(k->used));
+	json_object_set_new(o, "first", describe_time(k->first));
+	json_object_set_new(o, "look", describe_look(&k->look));
+	json_object_set_new(o, "map", describe_map(ruling_requirement(rule, e, now)));
 	set_rule(o, rule, pattern);
 	json_object_set_new(o, "why", describe_why(e, rule, live));
 	return o;

@@ -1,12 +1,12 @@
-/* daemon/describe.h: what we know of a domain, as JSON for mtastsctl; the objects of
- * mtasts-control(5). */
-#ifndef DAEMON_DESCRIBE_H
-#define DAEMON_DESCRIBE_H
+/* site/describe.h: what we know of a domain, as JSON: the entries of mtasts-control(5), made by the
+ * daemon, and by mtastsctl when there is none. */
+#ifndef SITE_DESCRIBE_H
+#define SITE_DESCRIBE_H
 
 #include <jansson.h>
 
-#include "daemon/resolve.h"
 #include "policy/ruling.h"
+#include "util/errmsg.h"
 
 /*
  * The object that `query` answers with; the caller's to json_decref().
