@@ -1,8 +1,10 @@
 #include "ctl/selftest_command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -140,6 +142,19 @@ run_steps(struct selftest *t)
 	return t->failed ? EX_CONFIG : EX_OK;
 }
 
+/* One at a time, as each takes the policies back at its end. -1: another one runs. */
+static int
+lock_out_others(const char *conf)
+{
+	int fd = open(conf, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 static int
 run_test(struct selftest *t, const struct config *config)
 {
@@ -152,6 +167,8 @@ run_test(struct selftest *t, const struct config *config)
 	catch_signals();
 	look_at_daemon(t, t->site.cf_path != NULL ? t->site.cf_path : MTA_CF);
 	t->site.observes = config->observe;
+	if (config->socketmap.listen.n > 0)
+		t->site.lookup = config->socketmap.listen.item[0];
 	if (push(t, true, &em))
 		code = run_steps(t);
 	else
@@ -169,7 +186,7 @@ command_selftest(const struct invocation *inv)
 	struct errmsg em = {""};
 	struct config *config = NULL;
 	struct cf *cf = NULL;
-	int code = EX_CONFIG;
+	int code = EX_CONFIG, lock = -1;
 
 	if (geteuid() != 0)
 		return command_fail(inv, EX_NOPERM, "selftest must be run as root");
@@ -180,6 +197,8 @@ command_selftest(const struct invocation *inv)
 		command_fail(inv, code, "%s", em.text);
 	else if (t.site.sendmail == NULL)
 		code = command_fail(inv, EX_UNAVAILABLE, "Sendmail is not installed");
+	else if ((lock = lock_out_others(inv->conf)) < 0)
+		code = command_fail(inv, EX_TEMPFAIL, "another selftest runs");
 	else {
 		t.site.cf = cf;
 		code = run_test(&t, config);
@@ -188,6 +207,8 @@ command_selftest(const struct invocation *inv)
 			    inv, json_pack("{s:b, s:b, s:O}", "ok", code == EX_OK, "observe",
 				     (int)t.site.observes, "steps", t.steps));
 	}
+	if (lock >= 0)
+		close(lock);
 	json_decref(t.steps);
 	cf_free(&cf);
 	config_free(&config);

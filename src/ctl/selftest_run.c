@@ -284,6 +284,9 @@ taken_by(const struct run *r, size_t step)
 static enum selftest_outcome
 judge_delivery(const struct run *r, const struct step *step, int taken, char *found)
 {
+	/* policy = require, of domains that have none */
+	if (*log_line_with(r, "this site requires", "reject=", found) != '\0')
+		return step->tls ? SELFTEST_WRONG : SELFTEST_NOTED;
 	if (taken < 0 || (step->tls && (taken & SELFTEST_TLS) == 0))
 		return SELFTEST_WRONG;
 	if (step->tls && *log_line_with(r, "verify=", "verify=", found) != '\0' &&
@@ -418,13 +421,14 @@ trust(const struct cf *cf, const struct selftest_certs *certs, struct errmsg *em
 static void
 find_lookup(struct run *r)
 {
-	const char *map = cf_map(r->site->cf, "mtastsq"), *path;
+	const char *map = cf_map(r->site->cf, "mtastsq"), *path = NULL;
 	char address[256];
 
-	r->lookup[0] = '\0';
-	if (map != NULL && cf_map_file(map, address, sizeof(address)) &&
-	    (path = strchr(address, '/')) != NULL)
-		snprintf(r->lookup, sizeof(r->lookup), "%s", path);
+	if (map != NULL && strncmp(map, "program ", strlen("program ")) == 0)
+		path = r->site->lookup != NULL ? strchr(r->site->lookup, '/') : NULL;
+	else if (map != NULL && cf_map_file(map, address, sizeof(address)))
+		path = strchr(address, '/');
+	snprintf(r->lookup, sizeof(r->lookup), "%s", path != NULL ? path : "");
 }
 
 /* Servers of the hosts end with us: we are the first process of their namespace. */

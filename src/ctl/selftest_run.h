@@ -30,7 +30,8 @@ struct selftest_site {
 	const char *sendmail; /* its program */
 	const char *cf_path;  /* NULL: its own */
 	const struct cf *cf;
-	bool observes; /* mtastsd says so */
+	const char *lookup; /* mtastsd's first socketmap socket; NULL: none */
+	bool observes;      /* mtastsd says so */
 };
 
 size_t selftest_steps(void);

@@ -77,6 +77,8 @@ stage_open(int *log_fd, struct errmsg *em)
 
 	if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &all, sizeof(all)) != 0)
 		return failed(em, "/ cannot be made read-only");
+	/* processes by the numbers that they have here; where that is not permitted, it is no loss */
+	(void)!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
 	for (size_t i = 0; i < N_DEVICES; i++)
 		device[i] = open(devices[i], O_PATH | O_CLOEXEC);
 	if (mount("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64m") != 0)

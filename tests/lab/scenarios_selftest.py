@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import time
 
+import wait
 from scenario import scenario
 from steps import compare
 
@@ -51,8 +54,9 @@ def right(lab, setup):
     assert status == 0 and took < 20, (status, took)
     assert traces(lab) == before, (traces(lab), before)
     for kill in (False, True):
-        process = lab.sender_machine.popen(["/usr/sbin/mtastsctl", "selftest"])
+        process = lab.sender_machine.popen(["/usr/sbin/mtastsctl", "selftest"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1.5)
+        assert lab.sender_machine.run(["/usr/sbin/mtastsctl", "selftest"], check=False).returncode == 75  # one at a time
         process.kill() if kill else process.terminate()
         assert process.wait(10) == (-9 if kill else 75)
         entries, *rest = traces(lab)
@@ -61,13 +65,34 @@ def right(lab, setup):
     assert selftest(lab)[0] == 0 and traces(lab) == before
 
 
-@scenario(ours="selftest: a site that observes is told what would be refused")
+@scenario(ours="selftest: a site that observes is told what would be refused; one that requires a policy of all domains is proved too")
 def observing(lab, setup):
     setup.settings = "enforcement = observe\n"
     setup.start(lab)
     status, outcome, found = selftest(lab)
     compare(outcome, {step: "ok" if step in ("running", "good", "live") else "would" for step in ("running",) + STEPS})
     assert status == 0 and "mx-mismatch" in found["notlisted"], found
+    lab.ours.configure('domain "*" { policy = require }\n')
+    lab.ours.daemon.send_signal(signal.SIGHUP)
+    wait.until("mtastsd enforces", lambda: lab.ours.ctl("status")["enforcement"] == "on")
+    status, outcome, found = selftest(lab)
+    compare(outcome, {**RIGHT, "live": "note"})
+    assert status == 0 and "requires" in found["live"], found
+
+
+@scenario(sendmail="bare", ours="selftest: a Sendmail built with less, and asking by a program, is proved as far as its arguments go")
+def bare(lab, setup):
+    setup.feature = "FEATURE(`mtasts', `without=altnames', `live=program')dnl"
+    setup.settings = "socketmap { mode = 0666 }\n"
+    setup.start(lab)
+    status, outcome, found = selftest(lab)
+    assert status == 0, found
+    compare(outcome, RIGHT)
+    done = lab.sender_machine.run(["/usr/sbin/mtastsctl", "doctor", "--json"], check=False)
+    checks = {check["check"]: check["found"] for check in json.loads(done.stdout)["checks"] if check["found"]}
+    assert done.returncode == 0 and "common name" in checks["build-less"], checks
+    snippet = json.loads(lab.sender_machine.run(["/usr/sbin/mtastsctl", "doctor", "--snippet", "--json"]).stdout)
+    assert snippet["sendmail_mc"] == "FEATURE(`mtasts', `live=program', `without=altnames')dnl", snippet
 
 
 @scenario(ours="selftest: names what is not enforced on a host with a stock sendmail.cf, without CAs, rules, or a map, and with what undoes ours")
