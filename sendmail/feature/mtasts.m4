@@ -152,6 +152,8 @@ Kmtasts_len regex -a<LONG> .{255}
 Kmtasts_odd regex -a<ODD> [^0-9]
 # -q: a key loses its backslashes otherwise
 Kmtasts_esc regex -q -a<ESCAPED> [\]
+# kept with a message in the queue, for the sets of rules; {auth_authen} would be lost with the first connection
+C{persistentMacros}{mtasts_user} {daemon_name}
 divert(9)
 ######################################################################
 ###  mtasts: MTA-STS for each recipient, before and in the session
@@ -201,14 +203,36 @@ R$* $| none $-		$: $1 $| none $| $(mtasts_cmp l $@ $&{time} $@ $2 $)
 R$* $| $- $| TRUE	$@ $1 $| $2
 R$* $| $*		$@ $1 $| unknown
 
+# Which set of rules is the message under? That of its authenticated user, else of the domain of its sender, else of the
+# listener that it came by, else the rules without a name.
+# out: what the keys of these rules begin with in the map
+Smtasts_set
+R$*			$: $(mtasts :sets: $: none $)
+Rnone			$@ :site:
+R$*			$: <$&{mtasts_user}>
+R<$+>			$: $1 $| $(mtasts :user:$1: $: none $)
+R$+ $| none		$: <>
+R$+ $| $*		$@ :user:$1:
+R$*			$: <$&f>
+R<$* @ $+>		$: $2 $| $(mtasts :from:$2: $: none $)
+R$+ $| none		$: <>
+R$+ $| $*		$@ :from:$1:
+R$*			$: <$&{daemon_name}>
+R<$+>			$: $1 $| $(mtasts :port:$1: $: none $)
+R$+ $| none		$@ :site:
+R$+ $| $*		$@ :port:$1:
+R$*			$@ :site:
+
 # What the site demands for a domain: its own rule, else that of the longest suffix, else that for all the rest.
 # in: domain; out: optional, hold, refuse or disable; or an error
 Smtasts_site
-R$+			$: $1 $| $(mtasts :site: $: none $)
+R$+			$: $1 $| $>mtasts_set
+R$* $| $*		$: $1 $(mtasts_mac {mtasts_set} $@ $2 $)
+R$+			$: $1 $| $(mtasts $&{mtasts_set} $: none $)
 R$* $| none		$@ optional
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
-R$* $| $*		$: <$2> $1 $| $(mtasts :site:$1 $: none $)
-R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts :site:.$3 $: none $)
+R$* $| $*		$: <$2> $1 $| $(mtasts $&{mtasts_set}$1 $: none $)
+R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts $&{mtasts_set}.$3 $: none $)
 R<$*> $* $| none	$@ $1
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
 R$* $| $*		$@ $2
@@ -254,6 +278,10 @@ R<$*> $* $| $*		$: <$2,$&i> $2
 R<$&{mtasts_asked}> $*	$@ ok
 R<$*> $*		$: $2 $| _MTASTS_ASK_(`$1', `odd', `<TMPF>')
 R$* $| none		$@ $>mtasts_none $1
+# none, but DNS has not confirmed it: that does for others, not where a policy is required
+R$* $| doubt		$: <$&{mtasts_site}> $1 $| wait
+R<optional> $* $| wait	$@ $1 $| none
+R<$-> $* $| wait	$: $2 $| wait
 # it may have been pushed while the live lookup waited for it
 R$* $| enforce		$: <pushed> $>mtasts_known $1
 R<pushed> $# $*		$#$1
@@ -429,6 +457,9 @@ Smtasts_beside
 R$*			$: <$&{mtasts_beside}> $1
 R<yes> $+		$: _MTASTS_ASK_(`:beside:$1,$&i', `noted', `noted')
 R$*			$@
+
+SLocal_check_mail
+R$*			$: $1 $(mtasts_mac {mtasts_user} $@ $&{auth_authen} $)
 
 SLocal_tls_server
 R$*			$: $1 $| $>mtasts_server $1

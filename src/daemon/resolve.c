@@ -195,6 +195,20 @@ resolve_rule(const struct resolver *r, const char *domain)
 	return rules_find(r->parts.config->rules, domain, NULL);
 }
 
+bool
+resolve_doubtful(const struct resolver *r, const char *domain)
+{
+	struct entry e = {0};
+	bool doubtful;
+
+	if (rules_count(r->parts.config->chosen) == 0)
+		return false;
+	doubtful = store_get(r->parts.store, domain, &e, NULL) != STORE_OK ||
+		   ruling_verdict(RULE_HOLD, &e, time(NULL)) == VERDICT_UNDECIDED;
+	entry_clear(&e);
+	return doubtful;
+}
+
 static enum verdict
 verdict_of(const struct resolver *r, const char *domain, const struct entry *e)
 {

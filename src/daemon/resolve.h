@@ -64,6 +64,12 @@ struct resolution resolve_peek(struct resolver *r, const char *domain);
 /* The site's rule for a normalised domain, in force now. */
 enum rule resolve_rule(const struct resolver *r, const char *domain);
 
+/*
+ * DNS has not told whether a normalised domain has a policy, so where a set of rules requires one
+ * mail waits, though other mail goes. Always false when the site has no sets.
+ */
+bool resolve_doubtful(const struct resolver *r, const char *domain);
+
 typedef void resolve_cb(const struct resolution *resolution, void *arg);
 
 /*

@@ -126,7 +126,8 @@ reply_none(struct conn *c)
 	if (rule == RULE_HOLD)
 		held_note(c->server->parts.held, c->domain, c->queue_id);
 	if (c->map == MAP_MTASTSQ)
-		reply(c, "OK none");
+		reply(c, resolve_doubtful(c->server->parts.resolver, c->domain) ? "OK doubt"
+										: "OK none");
 	else
 		reply(c, rule_requires(rule) ? "TEMP mta-sts: this site requires a policy"
 					     : "NOTFOUND ");

@@ -21,8 +21,10 @@ truth_requirement(const struct truth *t, const char *domain, const struct entry 
 	const struct rules *rules = t->config->rules;
 	const char *pattern = mapkey_rule_pattern(domain);
 
-	return pattern != NULL ? ruling_pattern(rules, pattern)
-			       : ruling_requirement(rules_find(rules, domain, NULL), e, now);
+	if (pattern != NULL)
+		return ruling_pattern(rules, pattern);
+	return mapkey_is_rule(domain) ? ruling_pattern(t->config->chosen, domain)
+				      : ruling_requirement(rules_find(rules, domain, NULL), e, now);
 }
 
 /*
@@ -88,7 +90,7 @@ static bool
 lookup(const char *domain, struct requirement *r, void *arg)
 {
 	struct truth *t = arg;
-	const struct entry *e = mapkey_rule_pattern(domain) != NULL ? NULL : find_entry(t, domain);
+	const struct entry *e = mapkey_is_rule(domain) ? NULL : find_entry(t, domain);
 
 	*r = truth_requirement(t, domain, e, time(NULL));
 	return e != NULL || r->kind != REQUIRE_UNKNOWN;
@@ -129,6 +131,14 @@ walk_rule(struct walk_state *w, const char *pattern)
 }
 
 static bool
+walk_chosen(struct walk_state *w, const char *key)
+{
+	struct requirement r = ruling_pattern(w->truth->config->chosen, key);
+
+	return w->each(key, &r, w->each_arg);
+}
+
+static bool
 walk(bool (*each)(const char *, const struct requirement *, void *), void *each_arg, void *arg)
 {
 	struct truth *t = arg;
@@ -148,6 +158,8 @@ walk(bool (*each)(const char *, const struct requirement *, void *), void *each_
 		w.stopped = w.stopped || !walk_rule(&w, "*");
 	for (size_t i = 0; i < rules_count(rules) && !w.stopped; i++)
 		w.stopped = !walk_rule(&w, rules_pattern(rules, i, NULL));
+	for (size_t i = 0; i < rules_count(t->config->chosen) && !w.stopped; i++)
+		w.stopped = !walk_chosen(&w, rules_pattern(t->config->chosen, i, NULL));
 	return true;
 }
 

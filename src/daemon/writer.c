@@ -515,7 +515,7 @@ add_override(struct writer *w, const char *domain, struct overrides *o)
 {
 	struct write *write = write_new(WRITE_OVERRIDE, domain, NULL, NULL);
 
-	write->was_known = mapkey_rule_pattern(domain) == NULL &&
+	write->was_known = !mapkey_is_rule(domain) &&
 			   store_get(w->truth.store, domain, &write->old, NULL) == STORE_OK;
 	TAILQ_INSERT_TAIL(&o->list, write, link);
 	o->n++;
@@ -542,6 +542,20 @@ add_overrides(struct writer *w, const struct rules *a, const struct rules *b, bo
 	}
 }
 
+/* The same for the sets, which are about messages, not about domains. */
+static void
+add_choices(struct writer *w, const struct rules *a, const struct rules *b, bool otherwise,
+    struct overrides *o)
+{
+	for (size_t i = 0; i < rules_count(a); i++) {
+		enum rule rule, other;
+		const char *key = rules_pattern(a, i, &rule);
+
+		if (!rules_get(b, key, &other) || (rule != other && otherwise))
+			add_override(w, key, o);
+	}
+}
+
 /*
  * Only what differs is pushed, as all new domains wait meanwhile. A rule for many domains is pushed as
  * well, and counts from then on; then what the maps say of each of them is made to fit.
@@ -556,6 +570,8 @@ push_config(struct writer *w, const struct config *was)
 	w->old_rules = was->rules;
 	add_overrides(w, was->rules, now, false, &o);
 	add_overrides(w, now, was->rules, true, &o);
+	add_choices(w, was->chosen, w->truth.config->chosen, false, &o);
+	add_choices(w, w->truth.config->chosen, was->chosen, true, &o);
 	if ((rules_count(was->rules) == 0) != (rules_count(now) == 0))
 		add_override(w, MAPKEY_RULE, &o);
 	if (o.n <= BATCH_MAX)

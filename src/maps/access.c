@@ -82,7 +82,7 @@ add_change(struct access *a, const char *domain, const struct requirement *r, st
 	struct mapkey k;
 
 	/* the administrator's access map must never get a line that somebody else made up */
-	if (mapkey_rule_pattern(domain) != NULL) /* TLS_Rcpt: lines cannot say it */
+	if (mapkey_is_rule(domain)) /* TLS_Rcpt: lines cannot say it */
 		return SINK_OK;
 	if (mapkey_parse(cursor_of(domain, strlen(domain)), &k) != MAPKEY_DOMAIN ||
 	    strlen(domain) > DOMAIN_MAX) {

@@ -79,7 +79,7 @@ changes_require(struct changes *c, const char *domain, const struct requirement 
 	enum sink_result r;
 
 	assert(*domain != '\0' && strlen(domain) <= DOMAIN_MAX);
-	assert(strchr(domain, ':') == NULL || mapkey_rule_pattern(domain) != NULL);
+	assert(strchr(domain, ':') == NULL || mapkey_is_rule(domain));
 	if (now->kind != REQUIRE_UNKNOWN)
 		mapvalue_print(now, value);
 	if ((r = add_patterns(c, domain, old, now, "", em)) != SINK_OK ||

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "policy/domain.h"
-#include "policy/rules.h"
+#include "policy/choice.h"
 #include "util/ascii.h"
 
 enum { SECONDS_DIGITS_MAX = 12 }; /* more than any time that the rules can compare */
@@ -48,8 +48,16 @@ is_state(struct cursor key)
 static bool
 is_rule(struct cursor key)
 {
+	if (choice_is_key(key))
+		return memchr(key.p, '\0', cursor_len(&key)) == NULL;
 	return cursor_take(&key, MAPKEY_RULE) &&
 	       (cursor_len(&key) == 0 || is_name((const char *)key.p, cursor_len(&key)));
+}
+
+bool
+mapkey_is_rule(const char *key)
+{
+	return is_rule(cursor_of(key, strlen(key)));
 }
 
 enum mapkey_kind

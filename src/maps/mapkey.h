@@ -31,7 +31,7 @@ enum { MAPVALUE_MAX = 32 }; /* bytes with the NUL */
 enum mapkey_kind {
 	MAPKEY_DOMAIN,  /* good.test */
 	MAPKEY_PATTERN, /* good.test:mxa.good.test, good.test:.example.net */
-	MAPKEY_SITE,    /* :site:.example.com */
+	MAPKEY_SITE,    /* :site:.example.com, :user:bob:.example.com */
 	MAPKEY_STATE,   /* :ready: and the like */
 	MAPKEY_STRANGE  /* nothing that we write */
 };
@@ -43,6 +43,9 @@ struct mapkey {
 
 /* Takes the bytes of a key apart; no terminator is expected. */
 enum mapkey_kind mapkey_parse(struct cursor key, struct mapkey *out);
+
+/* False: the key of a domain. True: that of a rule, also of a set (policy/choice.h). */
+bool mapkey_is_rule(const char *key);
 
 /* The key of a pattern of the site's rules, and back: NULL when it is none. */
 void mapkey_rule(const char *pattern, char out[MAPKEY_MAX + 1]);

@@ -88,21 +88,17 @@ grow(struct rules *r)
 }
 
 bool
-rules_add(struct rules *r, const char *pattern, enum rule rule, struct errmsg *em)
+rules_put(struct rules *r, const char *key, enum rule rule, struct errmsg *em)
 {
-	char normal[HOST_MAX + 2];
 	bool there;
-	size_t at;
+	size_t at = place(r, key, &there);
 	char *copy;
 
-	if (!normalize(pattern, normal, em))
-		return false;
-	at = place(r, normal, &there);
 	if (there) {
 		errmsg_set(em, "there is a rule for it already; keep one of the two");
 		return false;
 	}
-	if (!grow(r) || (copy = strdup(normal)) == NULL) {
+	if (!grow(r) || (copy = strdup(key)) == NULL) {
 		errmsg_set(em, "out of memory");
 		return false;
 	}
@@ -110,6 +106,14 @@ rules_add(struct rules *r, const char *pattern, enum rule rule, struct errmsg *e
 	r->item[at] = (struct item){copy, rule};
 	r->n++;
 	return true;
+}
+
+bool
+rules_add(struct rules *r, const char *pattern, enum rule rule, struct errmsg *em)
+{
+	char normal[HOST_MAX + 2];
+
+	return normalize(pattern, normal, em) && rules_put(r, normal, rule, em);
 }
 
 bool

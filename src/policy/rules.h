@@ -37,6 +37,9 @@ void rules_free(struct rules **rules); /* NULL-safe */
 MUST_USE bool rules_add(
     struct rules *rules, const char *pattern, enum rule rule, struct errmsg *em);
 
+/* The same with a key of the caller's own in the place of a pattern, for rules_get() alone. */
+MUST_USE bool rules_put(struct rules *rules, const char *key, enum rule rule, struct errmsg *em);
+
 /* The rule for a normalised domain. pattern: unless NULL set to that of the rule, borrowed, or NULL. */
 enum rule rules_find(const struct rules *rules, const char *domain, const char **pattern);
 

@@ -24,6 +24,8 @@ static _Thread_local struct errmsg *parse_em;
 static _Thread_local const char *parse_path;    /* a section may not know its file */
 static _Thread_local struct rules *parse_rules; /* all files together */
 static _Thread_local struct config_list parse_includes;
+static _Thread_local struct rules *parse_set;    /* of the `rules` section that is being read */
+static _Thread_local struct rules *parse_chosen; /* of all of them, for each who chooses one */
 
 static void
 note_error(cfg_t *cfg, const char *fmt, va_list ap)
@@ -364,15 +366,53 @@ check_header(cfg_t *cfg, cfg_opt_t *opt)
 
 /* Called with each section as it ends, so the last one is new. */
 static int
-add_domain(cfg_t *cfg, cfg_opt_t *opt)
+add_rule(struct rules *rules, cfg_t *cfg, cfg_opt_t *opt)
 {
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	struct errmsg em = {""};
 
-	if (rules_add(parse_rules, cfg_title(sec), rule_of(sec), &em))
+	if (rules_add(rules, cfg_title(sec), rule_of(sec), &em))
 		return 0;
 	cfg_error(cfg, "domain \"%s\": %s", cfg_title(sec), em.text);
 	return -1;
+}
+
+static int
+add_domain(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return add_rule(parse_rules, cfg, opt);
+}
+
+/* A section ends before the one that it stands in. */
+static int
+add_set_domain(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (parse_set == NULL && (parse_set = rules_new()) == NULL)
+		abort();
+	return add_rule(parse_set, cfg, opt);
+}
+
+static int
+add_set(cfg_t *cfg, cfg_opt_t *opt)
+{
+	static const char *const who[] = {
+	    [CHOICE_USER] = "user", [CHOICE_SENDER] = "sender", [CHOICE_LISTENER] = "listener"};
+	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+	struct errmsg em = {""};
+	int result = 0;
+
+	for (int i = 0; i < CHOICES; i++)
+		for (unsigned j = 0; j < cfg_size(sec, who[i]) && result == 0; j++) {
+			const char *text = cfg_getnstr(sec, who[i], j);
+
+			if (choice_add(parse_chosen, (enum choice)i, text, parse_set, &em))
+				continue;
+			cfg_error(cfg, "rules \"%s\": %s \"%s\": %s", cfg_title(sec), who[i], text,
+			    em.text);
+			result = -1;
+		}
+	rules_free(&parse_set);
+	return result;
 }
 
 /* NULL with a reason. A directory opens well, but libconfuse's scanner ends the process over it. */
@@ -418,7 +458,7 @@ include(cfg_t *cfg, cfg_opt_t *opt UNUSED, int argc, const char **argv)
 
 /* Not const: libconfuse wants it so. */
 static char socketmap_default[] = "{unix:" RUNDIR "/mtasts/socketmap.sock}", no_servers[] = "{}",
-	    queue_default[] = "{/var/spool/mqueue}";
+	    queue_default[] = "{/var/spool/mqueue}", nobody[] = "{}";
 
 static cfg_opt_t store_options[] = {CFG_STR("dir", LOCALSTATEDIR "/lib/mtasts/store", CFGF_NONE),
     CFG_INT("max_mib", 8192, CFGF_NONE), CFG_END()};
@@ -443,6 +483,9 @@ static cfg_opt_t nudge_options[] = {
 	CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES)
 static cfg_opt_t domain_options[] = {
     CFG_STR("policy", "optional", CFGF_NONE), CFG_STR("unmet", "hold", CFGF_NONE), CFG_END()};
+static cfg_opt_t set_options[] = {CFG_STR_LIST("user", nobody, CFGF_NONE),
+    CFG_STR_LIST("sender", nobody, CFGF_NONE), CFG_STR_LIST("listener", nobody, CFGF_NONE),
+    DOMAIN_SECTIONS, CFG_END()};
 static cfg_opt_t milter_options[] = {
     CFG_STR("socket", "unix:" RUNDIR "/mtasts/milter.sock", CFGF_NONE),
     CFG_INT("mode", 0660, CFGF_NONE), CFG_STR("owner", "", CFGF_NONE),
@@ -461,7 +504,8 @@ static cfg_opt_t options[] = {CFG_STR("user", "mtasts", CFGF_NONE),
     CFG_SEC("https", https_options, CFGF_NONE), CFG_SEC("sendmail_map", map_options, CFGF_NONE),
     CFG_SEC("access_map", access_options, CFGF_NONE), CFG_SEC("nudge", nudge_options, CFGF_NONE),
     CFG_SEC("milter", milter_options, CFGF_NONE), CFG_SEC("release", release_options, CFGF_NONE),
-    DOMAIN_SECTIONS, CFG_FUNC("include", include), CFG_END()};
+    CFG_SEC("rules", set_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES), DOMAIN_SECTIONS,
+    CFG_FUNC("include", include), CFG_END()};
 /* A file of its own, with many domains perhaps. */
 static cfg_opt_t included_options[] = {DOMAIN_SECTIONS, CFG_END()};
 
@@ -500,6 +544,10 @@ set_checks(cfg_t *cfg)
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
 	set_domain_checks(cfg);
+	cfg_set_validate_func(cfg, "rules", add_set);
+	cfg_set_validate_func(cfg, "rules|domain", add_set_domain);
+	cfg_set_validate_func(cfg, "rules|domain|policy", check_domain_policy);
+	cfg_set_validate_func(cfg, "rules|domain|unmet", check_unmet);
 }
 
 static char *
@@ -628,17 +676,20 @@ config_read(const char *path, struct errmsg *em)
 	struct config *config = NULL;
 	cfg_t *cfg;
 
-	if ((parse_rules = rules_new()) == NULL)
+	if ((parse_rules = rules_new()) == NULL || (parse_chosen = rules_new()) == NULL)
 		abort();
 	cfg = parse(path, options, set_checks, em);
 	if (cfg != NULL && parse_included(em)) {
 		config = config_of(cfg);
 		config->rules = parse_rules;
-		parse_rules = NULL;
+		config->chosen = parse_chosen;
+		parse_rules = parse_chosen = NULL;
 	}
 	if (cfg != NULL)
 		cfg_free(cfg);
 	rules_free(&parse_rules);
+	rules_free(&parse_chosen);
+	rules_free(&parse_set);
 	list_free(&parse_includes);
 	return config;
 }
@@ -668,6 +719,7 @@ config_free(struct config **config)
 	free(c->access_path);
 	free(c->nudge_address);
 	rules_free(&c->rules);
+	rules_free(&c->chosen);
 	free(c->milter_socket);
 	free(c->milter_owner);
 	free(c->milter_group);

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#include "policy/rules.h"
+#include "policy/choice.h"
 #include "util/errmsg.h"
 
 #define CONFIG_FILE SYSCONFDIR "/mtasts/mtasts.conf"
@@ -61,7 +61,8 @@ struct config {
 	char *nudge_address;   /* host:port of the MTA for ETRN; NULL: off */
 	size_t nudge_per_minute;
 
-	struct rules *rules; /* the `domain` sections, those of included files too */
+	struct rules *rules;  /* the `domain` sections, those of included files too */
+	struct rules *chosen; /* the `rules` sections, by the keys of policy/choice.h */
 
 	char *milter_socket; /* sock_parse() reads it, as all others */
 	mode_t milter_mode;

@@ -131,6 +131,27 @@ every_option_is_read(void **state UNUSED)
 }
 
 static void
+sets_of_rules_are_kept_by_who_chooses_them(void **state UNUSED)
+{
+	struct errmsg em = {""};
+	struct config *c = read_text(
+	    "domain \"a.example\" { policy = disable }\n"
+	    "rules \"one\" { user = {\"bob\", \"carol\"} domain \"a.example\" { policy = require unmet = refuse } }\n"
+	    "rules \"two\" { sender = {\"b.example\"} listener = {MSA} domain \"*\" { policy = require } }\n",
+	    &em);
+	enum rule rule;
+
+	if (c == NULL)
+		fail_msg("%s", em.text);
+	assert_int_equal(rules_count(c->rules), 1);
+	assert_int_equal(rules_count(c->chosen), 1 + 4 + 2);
+	assert_true(rules_get(c->chosen, ":user:carol:a.example", &rule) && rule == RULE_REFUSE);
+	assert_true(rules_get(c->chosen, ":user:bob:", &rule) && rule == RULE_OPTIONAL);
+	assert_true(rules_get(c->chosen, ":port:msa:", &rule) && rule == RULE_HOLD);
+	config_free(&c);
+}
+
+static void
 errors_name_file_line_and_remedy(void **state UNUSED)
 {
 	static const struct {
@@ -154,6 +175,12 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"socketmap {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
 	    {"milter {\n group = nosuch\n}\n", 2, "no group \"nosuch\""},
 	    {"control {\n listen = \"inet:127.0.0.1:8463\"\n}\n", 2, "want unix:/path"},
+	    {"rules \"x\" {\n user = {\"a b\"}\n}\n", 3, "user \"a b\": want letters"},
+	    {"rules \"x\" {\n user = {bob}\n}\nrules \"y\" {\n user = {Bob}\n}\n", 6,
+		"a set already"},
+	    {"rules \"x\" {\n domain \"a.b\" {\n  policy = maybe\n }\n}\n", 3,
+		"want optional, require or disable"},
+	    {"rules \"x\" {\n domain \"a_b\" {\n }\n}\n", 3, "domain \"a_b\""},
 	    {"milter {\n hold = later\n}\n", 2, "want queue, tempfail or quarantine"},
 	    {"release {\n socket = \"inet:127.0.0.1:8464\"\n}\n", 2, "want unix:/path"},
 	    {"release {\n queue = {\"mqueue\"}\n}\n", 2, "begins with /"},
@@ -321,6 +348,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_empty_file_means_the_defaults),
 	    cmocka_unit_test(every_option_is_read),
+	    cmocka_unit_test(sets_of_rules_are_kept_by_who_chooses_them),
 	    cmocka_unit_test(errors_name_file_line_and_remedy),
 	    cmocka_unit_test(included_files_hold_sections_of_domains),
 	    cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_with_its_name),
