@@ -11,10 +11,12 @@
 #include "ctl/check.h"
 #include "ctl/check_show.h"
 #include "ctl/survey.h"
+#include "site/client.h"
 #include "site/config.h"
+#include "store/store.h"
 #include "util/ascii.h"
 
-enum { EX_WARNING = 1, BAR_WIDTH = 24, COLUMNS = 78 };
+enum { EX_WARNING = 1, STORE_PAGE = 1000, BAR_WIDTH = 24, COLUMNS = 78 };
 
 struct names {
 	size_t n, size;
@@ -94,6 +96,61 @@ add_page(const struct invocation *inv UNUSED, const json_t *entries, bool first 
 		if (!names_add(arg, name))
 			abort(); /* out of memory */
 	}
+}
+
+struct stored {
+	struct names *names;
+	char after[DOMAIN_MAX + 1];
+	size_t n;
+};
+
+static bool
+add_stored(const char *domain, const struct entry *e, void *arg)
+{
+	struct stored *stored = arg;
+
+	snprintf(stored->after, sizeof(stored->after), "%s", domain);
+	stored->n++;
+	if ((e->state == ENTRY_POLICY || e->failure.type != STS_OK) &&
+	    !names_add(stored->names, domain))
+		abort(); /* out of memory */
+	return true;
+}
+
+static int
+names_from_store(const struct invocation *inv, const struct config *config, struct names *names)
+{
+	const struct store_config at = {
+	    .dir = config->store_dir, .max_bytes = config->store_max_bytes};
+	struct stored stored = {.names = names};
+	enum store_result result;
+	struct store *store;
+	struct errmsg em;
+
+	result = store_open_to_read(&at, &store, &em);
+	if (result != STORE_OK)
+		return command_fail(inv, EX_UNAVAILABLE,
+		    "mtastsd does not answer, nor can its store be read: %s", em.text);
+	do {
+		stored.n = 0;
+		result = store_each(store, stored.after[0] != '\0' ? stored.after : NULL,
+		    STORE_PAGE, add_stored, &stored, NULL, &em);
+	} while (result == STORE_OK && stored.n == STORE_PAGE);
+	store_close(&store);
+	return result == STORE_OK ? EX_OK : command_fail(inv, EX_UNAVAILABLE, "%s", em.text);
+}
+
+/* The cache: as the daemon tells it, or from its store when none runs. */
+static int
+names_from_cache(const struct invocation *inv, const struct config *config, struct names *names)
+{
+	struct client *client = NULL;
+	struct errmsg em;
+
+	if (config != NULL && (client = client_open(config->control.listen.item[0], &em)) == NULL)
+		return names_from_store(inv, config, names);
+	client_close(&client); /* NULL-safe */
+	return ask_list(inv, add_page, names);
 }
 
 /* --- progress and colour --- */
@@ -290,8 +347,8 @@ command_check(const struct invocation *inv)
 	signal(SIGPIPE, SIG_IGN); /* survey.h */
 	run.config = config;
 	if (code == EX_OK)
-		code =
-		    inv->all ? ask_list(inv, add_page, &names) : names_from_operands(inv, &names);
+		code = inv->all ? names_from_cache(inv, config, &names)
+				: names_from_operands(inv, &names);
 	if (code == EX_OK)
 		code = run_survey(&run);
 	names_clear(&names);

@@ -51,8 +51,8 @@ MUST_USE enum store_result store_open(
     const struct store_config *config, struct store **out, bool *recovered, struct errmsg *em);
 
 /*
- * Opens it for store_get() alone, while no other process has it open for writing: nothing is made,
- * mended or moved.
+ * Opens it for store_get() and store_each() alone, while no other process has it open for writing:
+ * nothing is made, mended or moved.
  *   ABSENT   there is no store
  *   DAMAGED  whoever opens it for writing recovers it
  */

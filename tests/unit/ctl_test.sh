@@ -170,7 +170,7 @@ socketmap { listen = {"unix:$tmp/s.sock"} }
 sendmail_map { path = "$tmp/policy.db" }
 milter { socket = "unix:$tmp/m.sock" }
 EOF
-for command in 'query example.com' list 'refresh --all' 'check --all' 'forget example.com' held status; do
+for command in 'query example.com' list 'refresh --all' 'forget example.com' held status; do
 	expect 69 '*' -c "$tmp/away.conf" $command
 	says "$tmp/c.sock"
 done
@@ -183,6 +183,10 @@ expect 66 '' -c "$tmp/away.conf" refresh --once --from-log "$tmp/absent"
 expect 66 '' -c "$tmp/away.conf" refresh --once --from-queue --cf "$tmp/absent.cf"
 
 # --- check, as far as it goes without a network ---
+cp "$tmp/away.conf" "$tmp/storeless.conf"
+echo "store { dir = \"$tmp/no-store\" }" >>"$tmp/storeless.conf"
+expect 69 '' -c "$tmp/storeless.conf" check --all
+says "$tmp/no-store: there is no store"
 expect 65 '' check example.com no..domain
 says 'no..domain'
 expect 78 '' -c "$tmp/absent.conf" check example.com
