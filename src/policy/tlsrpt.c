@@ -1,10 +1,18 @@
 #include "policy/tlsrpt.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "policy/grammar.h"
+
+static void
+copy_rua(struct cursor value, char rua[TLSRPT_RUA_MAX])
+{
+	size_t n;
+
+	for (n = 0; n < TLSRPT_RUA_MAX - 1 && value.p < value.end; n++, value.p++)
+		rua[n] = (char)(*value.p < 0x20 || *value.p >= 0x7f ? '?' : *value.p);
+	rua[n] = '\0';
+}
 
 /* The rua of the fields behind the version; false: there is none. */
 static bool
@@ -19,8 +27,7 @@ find_rua(struct cursor c, char rua[TLSRPT_RUA_MAX])
 			c.p++;
 		value.end = c.p;
 		if (cursor_take(&value, "rua=") && cursor_len(&value) > 0) {
-			snprintf(rua, TLSRPT_RUA_MAX, "%.*s", (int)cursor_len(&value),
-			    (const char *)value.p);
+			copy_rua(value, rua);
 			return true;
 		}
 		if (c.p < c.end)

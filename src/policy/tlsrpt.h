@@ -12,7 +12,8 @@ enum { TLSRPT_RUA_MAX = 256 }; /* bytes with the NUL; a longer list of addresses
 
 /*
  * Finds where reports go in the TXT records of one name, for people to read: the addresses are not
- * judged. Arguments and results are those of txt_select(); rua is set on TXT_RECORD only.
+ * judged, and odd bytes come out as '?'. Arguments and results are those of txt_select(); rua is
+ * set on TXT_RECORD only.
  */
 MUST_USE enum txt_result tlsrpt_select(
     const struct cursor *records, size_t n, char rua[TLSRPT_RUA_MAX], struct errmsg *em);

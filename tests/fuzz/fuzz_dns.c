@@ -68,6 +68,8 @@ check_tlsrpt(const uint8_t *data, size_t size)
 	assert((tlsrpt.result == TXT_RECORD) == (tlsrpt.rua[0] != '\0'));
 	assert(tlsrpt.result == TXT_RECORD || tlsrpt.why.text[0] != '\0');
 	assert(strlen(tlsrpt.rua) < TLSRPT_RUA_MAX);
+	for (const char *p = tlsrpt.rua; *p != '\0'; p++)
+		assert(*p >= 0x20 && *p < 0x7f);
 }
 
 int

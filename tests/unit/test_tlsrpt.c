@@ -22,6 +22,7 @@ one_record_with_a_rua_is_wanted(void **state UNUSED) /* RFC 8460 section 3 */
 	    {"v=TLSRPTv1; rua=mailto:a@b.test,https://b.test/x; c=d", TXT_RECORD,
 		"mailto:a@b.test,https://b.test/x"},
 	    {"v=TLSRPTv1; x=y;\t rua=mailto:a@b.test;", TXT_RECORD, "mailto:a@b.test"},
+	    {"v=TLSRPTv1; rua=\x1b[31m\xff;", TXT_RECORD, "?[31m?"},
 	    {"v=TLSRPTv1;", TXT_INVALID, ""},
 	    {"v=TLSRPTv1; rua=", TXT_INVALID, ""},
 	    {"v=TLSRPTv1; xrua=mailto:a@b.test", TXT_INVALID, ""},
