@@ -5,6 +5,7 @@
 
 #include "policy/decide.h"
 #include "policy/mx.h"
+#include "policy/ruling.h"
 
 enum { HOLD_S = 1800, LIST_MAX = 256 };
 
@@ -44,7 +45,7 @@ at_least(struct check *c, enum check_result result)
 
 /* What the daemon would make of the same evidence, knowing nothing yet. */
 static void
-decide_now(const struct survey_domain *d, time_t now, struct check *c)
+decide_now(const struct survey_domain *d, enum rule rule, time_t now, struct check *c)
 {
 	const struct decide_limits limits = {.hold_max_s = HOLD_S};
 	struct evidence ev = {.txt = d->txt.result, .ttl_s = d->txt.ttl_s};
@@ -61,7 +62,7 @@ decide_now(const struct survey_domain *d, time_t now, struct check *c)
 		    d->fetch_why.text);
 	}
 	(void)!decide(NULL, &ev, now, &limits, &next, &c->why);
-	c->verdict = entry_verdict(&next, now);
+	c->verdict = ruling_verdict(rule, &next, now);
 	entry_clear(&next);
 }
 
@@ -246,6 +247,22 @@ weigh_none(const struct survey_domain *d, struct check *c)
 	}
 }
 
+/* The site wants a policy, and none counts. */
+static void
+weigh_required(const struct survey_domain *d, const struct check_site *site, struct check *c)
+{
+	const char *why = d->policy != NULL ? "its mode is none"
+			  : d->fetched      ? d->fetch_why.text
+					    : d->txt.why.text;
+
+	at_least(c, CHECK_POLICY_UNUSABLE);
+	c->mail = site->observe               ? CHECK_DELIVERED
+		  : site->rule == RULE_REFUSE ? CHECK_BOUNCED
+					      : CHECK_DEFERRED;
+	errmsg_set(&c->text, "%s%s: mtasts.conf requires a policy for it: %.400s",
+	    check_mail_name(c->mail), site->observe ? ", since this site only observes" : "", why);
+}
+
 /* True: mail goes nowhere, whatever the policy. */
 static bool
 no_way(const struct survey_domain *d, struct check *c)
@@ -287,6 +304,8 @@ weigh(const struct survey_domain *d, const struct check_site *site, struct check
 		    check_mail_name(c->mail), d->txt.why.text);
 	} else if (has_rules(c))
 		weigh_policy(d, site, c);
+	else if (rule_requires(site->rule))
+		weigh_required(d, site, c);
 	else
 		weigh_none(d, c);
 	if (stopped) {
@@ -300,7 +319,7 @@ check_judge(
     const struct survey_domain *d, const struct check_site *site, time_t now, struct check *out)
 {
 	memset(out, 0, sizeof(*out));
-	decide_now(d, now, out);
+	decide_now(d, site->rule, now, out);
 	for (size_t i = 0; i < d->n_hosts; i++) {
 		out->host[i].pattern = matching_pattern(d->policy, d->host[i]->name);
 		judge_host(d->host[i], has_rules(out), &out->host[i]);

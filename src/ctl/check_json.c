@@ -186,11 +186,15 @@ json_t *
 check_json(
     const struct survey_domain *d, const struct check *c, const struct check_site *site, time_t now)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:s, s:o}", "domain", d->name,
-	    "result", check_result_name(c->result), "mail", check_mail_name(c->mail), "verdict",
-	    verdict_name(c->verdict), "why", command_text(c->why), "text", c->text.text, "warnings",
-	    warnings_json(c), "enforcement", site->observe ? "observe" : "enforce", "override",
-	    command_text(site->rule != RULE_OPTIONAL ? rule_name(site->rule) : NULL));
+	bool requires = rule_requires(site->rule);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:o}", "domain",
+	    d->name, "result", check_result_name(c->result), "mail", check_mail_name(c->mail),
+	    "verdict", verdict_name(c->verdict), "why", command_text(c->why), "text", c->text.text,
+	    "warnings", warnings_json(c), "enforcement", site->observe ? "observe" : "on",
+	    "override",
+	    site->rule == RULE_OPTIONAL ? json_null()
+					: json_string(requires ? "require" : rule_name(site->rule)),
+	    "unmet", requires ? json_string(rule_name(site->rule)) : json_null());
 	json_t *seen = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "txt", txt_json(&d->txt),
 	    "policy_host", policy_host_json(d, now), "policy", policy_json(d), "mx_lookup",
 	    mx_lookup_json(&d->mx), "mx", hosts_json(d, c, now), "tlsrpt", tlsrpt_json(&d->tlsrpt));

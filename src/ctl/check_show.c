@@ -234,7 +234,8 @@ check_show(FILE *out, bool colour, const struct survey_domain *d, const struct c
 	put_mx(&page, d, c);
 	put_reports(&page, d);
 	if (site->rule != RULE_OPTIONAL)
-		put(&page, "site", MARK_NOTE, "mtasts.conf: policy = %s", rule_name(site->rule));
+		put(&page, "site", MARK_NOTE, "mtasts.conf: policy = %s%s",
+		    rule_requires(site->rule) ? "require, unmet = " : "", rule_name(site->rule));
 	fputc('\n', out);
 	for (size_t i = 0; i < c->n_warnings; i++) {
 		snprintf(text, sizeof(text), "Warning: %s.", c->warning[i].text);

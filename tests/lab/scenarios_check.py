@@ -35,11 +35,15 @@ def fate_of(answer):
 @scenario(ours="check: for every kind of MX host, policy and record the verdict is the fate of a message sent at the same time, with the "
                "result type of RFC 8460; over the whole cache, the daemon's or without one its store's, the worst one counts")
 def verdict_is_fate(lab, setup):
+    setup.settings = """domain "needs.test" { policy = require }
+        domain "must.test" { policy = require unmet = refuse }
+        domain "off.test" { policy = disable }
+    """
     setup.start(lab)
     kinds = list(FITS) + list(FAILS)
     enforced(lab, setup, kinds)
     plain = {"testing.test": "testing", "modenone.test": "none", "norecord.test": None, "invalid.test": "enforce", "twice.test": "enforce",
-             "unsafe.test": "enforce", "away.test": "enforce"}
+             "unsafe.test": "enforce", "away.test": "enforce", "needs.test": None, "must.test": None, "off.test": "enforce"}
     for name, mode in plain.items():
         domain = lab.domain(name, "selfsigned")
         if mode:
@@ -50,7 +54,7 @@ def verdict_is_fate(lab, setup):
     lab.dns.set("nullmx.test", "MX", "0 .")
     lab.dns.set("implicit.test", "A", lab.mx_host("implicit.test", "selfsigned"))
     names = [kind + ".test" for kind in kinds] + list(plain) + ["nullmx.test", "nosuchdomain.test", "implicit.test"]
-    lab.refused = [r"@nullmx\.test$", r"@nosuchdomain\.test$"]
+    lab.refused = [r"@nullmx\.test$", r"@nosuchdomain\.test$", r"@must\.test$"]
     lab.forgiven = [r"nosuchdomain"]
     sent = tried_each(lab, names)
     status, answers = check(lab, *names)
@@ -63,9 +67,10 @@ def verdict_is_fate(lab, setup):
     types = {kind: found[kind + ".test"]["mx"][0]["type"] for kind in kinds}
     compare(types, {**{kind: None for kind in FITS}, **TYPES, "two": TYPES["selfsigned"], "twosan": TYPES["wrongsan"],
                     "twolist": TYPES["notlisted"]})
+    assert [found[name]["mail"] for name in ("needs.test", "must.test", "off.test")] == ["deferred", "bounced", "delivered"], found
     compare({name: found[name]["policy_host"] and found[name]["policy_host"]["result"] for name in plain},
             {"testing.test": "ok", "modenone.test": "ok", "norecord.test": None, "invalid.test": None, "twice.test": None,
-             "unsafe.test": "sts-webpki-invalid", "away.test": "sts-policy-fetch-error"})
+             "unsafe.test": "sts-webpki-invalid", "away.test": "sts-policy-fetch-error", "needs.test": None, "must.test": None, "off.test": "ok"})
     assert {d["sni"] for d in lab.sinks.sessions if d["mx"].startswith("mx1.selfsigned.")} == {"mx1.selfsigned.test"}
     # over the cache: those with a policy, or that should have one
     status, answers = check(lab, "--all")

@@ -258,6 +258,18 @@ a_rule_of_the_site_comes_first(void **state UNUSED)
 	set_probe(s, 1, 0, PROBE_NO_STARTTLS, "none");
 	s->site.rule = RULE_DISABLE;
 	expect(s, CHECK_OK, CHECK_DELIVERED, "configuration switches policies off");
+	s->d.policy->mode = MODE_TESTING;
+	s->site.rule = RULE_HOLD;
+	expect(s, CHECK_MX_FAILS, CHECK_DEFERRED, "no MX host meets the policy");
+	drop_policy(s);
+	s->d.fetched = false;
+	s->d.txt.result = TXT_ABSENT;
+	errmsg_set(&s->d.txt.why, "no record");
+	expect(s, CHECK_POLICY_UNUSABLE, CHECK_DEFERRED, "requires a policy for it: no record");
+	s->site.rule = RULE_REFUSE;
+	expect(s, CHECK_POLICY_UNUSABLE, CHECK_BOUNCED, "requires a policy for it");
+	s->site.observe = true;
+	expect(s, CHECK_POLICY_UNUSABLE, CHECK_DELIVERED, "only observes");
 	scene_free(s);
 }
 
@@ -333,8 +345,8 @@ static void
 an_object_has_the_members_of_the_manual_even_when_little_was_seen(void **state UNUSED)
 {
 	static const char *const members[] = {"domain", "result", "mail", "verdict", "why", "text",
-	    "warnings", "enforcement", "override", "txt", "policy_host", "policy", "mx_lookup",
-	    "mx", "tlsrpt"};
+	    "warnings", "enforcement", "override", "unmet", "txt", "policy_host", "policy",
+	    "mx_lookup", "mx", "tlsrpt"};
 	struct scene *s = scene_new(MODE_ENFORCE);
 
 	for (int round = 0; round < 2; round++) {
