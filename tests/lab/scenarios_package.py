@@ -150,8 +150,13 @@ def life(lab, setup):
     assert "One line" not in told and "finds something" not in told, told
     assert "enforcement on" in session.type("mtastsctl status")
 
+    waits = next(item for item in lab.sender.queue() if item.queue == "mqueue")
+    session.type("sendmail '-Qmtasts: policy of bad.test not known yet' -qI" + waits.qid)
+    wait.until("it is in quarantine", lambda: any(item.quarantined for item in lab.sender.queue()))
+
     told = phase("apt-get remove -y mtasts", enforced, show="mtasts is removed|waits|goes on")
     assert "The map stays" in told
+    assert not any(item.quarantined for item in lab.sender.queue()), "nobody will let it out any more"
     assert not re.search("mtasts", machine.run(["ps", "-e", "-o", "comm="]).stdout)
     lab.domain("late.test")
     waits = lab.sender.send("u@late.test")
