@@ -7,6 +7,7 @@ dnl   FEATURE(`mtasts', `msp')		in submit.mc, before FEATURE(`msp'): the one opt
 dnl
 dnl Arguments, in any order and number:
 dnl   map=/path		policy map, a Berkeley DB hash		(/var/lib/mtasts/map/policy)
+dnl   type=TYPE		another type of map, as in sendmail_map { type = TYPE } of mtasts.conf	(hash)
 dnl   live=SOCKET		live lookups, answered by mtastsd; `none' for a host without mtastsd, where cron fills the map
 dnl						(local:/run/mtasts/socketmap.sock)
 dnl   milter=SOCKET	mtasts-milter; `none' leaves it out; a value that begins with S= is used as it is
@@ -36,6 +37,7 @@ ifelse(_MTASTS_MARK_, `_MTASTS_FIRST_', `
 ifdef(`_MTASTS_', `_MTASTS_ERROR_(`the FEATURE line is there twice; the first one is used')',
 `define(`_MTASTS_', `1')
 define(`_MTASTS_MAP_', `/var/lib/mtasts/map/policy')
+define(`_MTASTS_TYPE_', `hash')
 define(`_MTASTS_LIVE_', `local:/run/mtasts/socketmap.sock')
 define(`_MTASTS_MILTER_', `local:/run/mtasts/milter.sock')
 define(`_MTASTS_AWAY_', `record')
@@ -45,6 +47,7 @@ define(`_MTASTS_ARG_',
 `ifelse(`$1', `', `',
 	`$1', `msp', `define(`_MTASTS_MSP_', `1')',
 	substr(`$1', 0, 4), `map=', `define(`_MTASTS_MAP_', `substr(`$1', 4)')',
+	substr(`$1', 0, 5), `type=', `define(`_MTASTS_TYPE_', `substr(`$1', 5)')',
 	`$1', `live=program', `define(`_MTASTS_CTL_', `/usr/sbin/mtastsctl')',
 	substr(`$1', 0, 13), `live=program:', `define(`_MTASTS_CTL_', `substr(`$1', 13)')',
 	`$1', `without=altnames', `define(`_MTASTS_NO_ALTNAMES_', `1')define(`_MTASTS_NO_SNI_', `1')',
@@ -53,7 +56,7 @@ define(`_MTASTS_ARG_',
 	substr(`$1', 0, 9), `milter=S=', `define(`_MTASTS_MILTER_X_', `substr(`$1', 7)')',
 	substr(`$1', 0, 7), `milter=', `define(`_MTASTS_MILTER_', `_MTASTS_SOCKET_(substr(`$1', 7))')',
 	substr(`$1', 0, 5), `away=', `define(`_MTASTS_AWAY_', substr(`$1', 5))',
-	`_MTASTS_ERROR_(`unknown argument "$1" (map=, live=, milter=, away=, without=altnames, without=sni, msp)')')')
+	`_MTASTS_ERROR_(`unknown argument "$1" (map=, type=, live=, milter=, away=, without=altnames, without=sni, msp)')')')
 define(`_MTASTS_ARGLIST_', `_MTASTS_ARG_(`$1')`'ifelse(eval($# > 1), `1', `_MTASTS_ARGLIST_(shift($@))')')
 _MTASTS_ARGLIST_(_ARGS_)
 
@@ -140,7 +143,7 @@ divert(6)
 D{mtasts_feature}@FEATURE_MARK@
 ifdef(`_MTASTS_NO_ALTNAMES_', `dnl', `O SetCertAltnames=true')
 # no -o: a map that is missing must not look like an empty one
-Kmtasts hash -T<TMPF> _MTASTS_MAP_
+Kmtasts _MTASTS_TYPE_ -T<TMPF> _MTASTS_MAP_
 ifelse(_MTASTS_LIVE_, `none', `', `# -f keeps the case of the queue id, -t leaves our own text as the reason in mailq
 ifdef(`_MTASTS_CTL_', `Kmtastsq program -f -t -T<TMPF> _MTASTS_CTL_ lookup --', `Kmtastsq socket -f -t -d5 -T<TMPF> _MTASTS_LIVE_')')
 # names of our own: Kmacro and Karith are not in every configuration

@@ -63,7 +63,7 @@ static const struct check {
 	NEEDS_CF, "make -C /etc/mail, restart Sendmail; sendmail.mc:\n@"},
     {"helper-maps", "the maps that our rules need are there", check_maps_whole, NEEDS_CF,
 	"sendmail.mc:\n@"},
-    {"map", "the policy map is Kmtasts hash -T<TMPF>, without -o, and the file that mtastsd writes",
+    {"map", "the policy map is Kmtasts TYPE -T<TMPF>, without -o, and the file that mtastsd writes",
 	check_map_agrees, NEEDS_CF, "sendmail.mc:\n@"},
     {"live", "live lookups go to mtastsd: Kmtastsq socket -T<TMPF>, on its socket",
 	check_live_agrees, NEEDS_CF, "sendmail.mc:\n@"},
@@ -193,6 +193,7 @@ add_feature_line(struct text *t, const struct config *config, const struct build
 	if (config->map_path != NULL && doctor_map_file(config->map_path, file, sizeof(file))) {
 		file[strlen(file) - 3] = '\0'; /* Sendmail adds .db itself */
 		add_argument(t, "map", file, "/var/lib/mtasts/map/policy");
+		add_argument(t, "type", config->map_type, "hash");
 	}
 	if (build != NULL && !build_has(build, "SOCKETMAP"))
 		add(t, ", `live=program'");

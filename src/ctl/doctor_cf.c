@@ -178,7 +178,8 @@ check_map_agrees(const struct doctor_facts *f, struct errmsg *found)
 	}
 	errmsg_set(
 	    found, "%s: Kmtasts %s; mtasts.conf has %s", f->cf_path, value, f->config->map_path);
-	return first_word_is(value, "hash") && first_word_is(cf_map_flag(value, 'T'), "<TMPF>") &&
+	return first_word_is(value, f->config->map_type) &&
+	       first_word_is(cf_map_flag(value, 'T'), "<TMPF>") &&
 	       cf_map_flag(value, 'o') == NULL && cf_map_file(value, file, sizeof(file)) &&
 	       doctor_map_file(file, theirs, sizeof(theirs)) &&
 	       doctor_map_file(f->config->map_path, ours, sizeof(ours)) &&

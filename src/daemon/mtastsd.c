@@ -18,6 +18,7 @@
 #include "daemon/socketmap.h"
 #include "maps/access.h"
 #include "maps/bdb.h"
+#include "maps/makemap.h"
 #include "site/domains.h"
 #include "site/notify.h"
 #include "site/privs.h"
@@ -282,10 +283,16 @@ open_sinks(
     const struct config *c, struct sink *sinks[WRITER_SINKS_MAX], size_t *n, struct errmsg *em)
 {
 	struct bdb_config bdb = {.path = c->map_path, .none_max = c->map_none_max};
+	struct makemap_config makemap = {.program = c->map_makemap,
+	    .type = c->map_type,
+	    .path = c->map_path,
+	    .none_max = c->map_none_max};
 	struct access_config access = {.path = c->access_path};
 
 	*n = 0;
-	if (c->map_path != NULL && (sinks[(*n)++] = bdb_open(&bdb, em)) == NULL)
+	if (c->map_path != NULL &&
+	    (sinks[(*n)++] = c->map_makemap != NULL ? makemap_open(&makemap, em)
+						    : bdb_open(&bdb, em)) == NULL)
 		return false;
 	if (c->access_path != NULL && (sinks[(*n)++] = access_open(&access, em)) == NULL)
 		return false;

@@ -53,6 +53,8 @@ struct config {
 
 	char *map_path; /* the Sendmail policy map; NULL: off */
 	size_t map_none_max;
+	char *map_makemap; /* the program that makes the map; NULL: libdb */
+	char *map_type;    /* of map: "hash", "btree" */
 	char *access_path; /* the access fragment; NULL: off */
 
 	time_t hold_max_s;

@@ -70,7 +70,7 @@ every_option_is_read(void **state UNUSED)
 	    "socketmap { listen = {\"unix:/m\", \"inet:127.0.0.1:8461\"} mode = 0606 owner = daemon }\n"
 	    "dns { servers = {\"127.0.0.1:5353\", \"::1\", \"[::1]:53\", \"192.0.2.1\"} timeout = 1s }\n"
 	    "https { ca_file = \"/etc/passwd\" timeout = 20s }\n"
-	    "sendmail_map { path = /p.db none_max = 9 }\n"
+	    "sendmail_map { path = /p.db none_max = 9 makemap = /m type = btree }\n"
 	    "access_map { path = /frag }\n"
 	    "nudge { address = \"[::1]:25\" per_minute = 3 }\n"
 	    "milter { socket = \"inet:8462@localhost\" mode = 0666 owner = root group = adm wait = 45s hold = quarantine header = \"\" }\n"
@@ -100,6 +100,8 @@ every_option_is_read(void **state UNUSED)
 	assert_int_equal(c->socketmap.listen.n, 2);
 	assert_string_equal(c->socketmap.listen.item[1], "inet:127.0.0.1:8461");
 	assert_int_equal(c->socketmap.mode, 0606);
+	assert_string_equal(c->map_makemap, "/m");
+	assert_string_equal(c->map_type, "btree");
 	assert_string_equal(c->socketmap.owner, "daemon");
 	assert_null(c->socketmap.group);
 	assert_int_equal(c->dns_servers.n, 4);
@@ -224,6 +226,8 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"discoveries_max = 0\n", 1, "greater than 0"},
 	    {"discoveries_max = many\n", 1, "discoveries_max"},
 	    {"sendmail_map {\n path = relative\n}\n", 2, "begins with /"},
+	    {"sendmail_map {\n type = cdb\n}\n", 2, "want hash or btree"},
+	    {"sendmail_map {\n type = btree\n}\n", 3, "wants makemap"},
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

@@ -114,7 +114,7 @@ cf_with(const char *old, const char *new, const char *more)
 
 static char socketmap_socket[] = "unix:/run/mtasts/socketmap.sock";
 static char *socketmap_sockets[] = {socketmap_socket};
-static char user[] = "mtasts", map_path[] = "/var/lib/mtasts/map/policy.db",
+static char user[] = "mtasts", map_type[] = "hash", map_path[] = "/var/lib/mtasts/map/policy.db",
 	    milter_socket[] = "unix:/run/mtasts/milter.sock";
 
 static struct config
@@ -122,6 +122,7 @@ good_config(void)
 {
 	return (struct config){.user = user,
 	    .map_path = map_path,
+	    .map_type = map_type,
 	    .socketmap = {.listen = {1, socketmap_sockets}},
 	    .milter_socket = milter_socket,
 	    .hold_max_s = 1800,
@@ -471,6 +472,11 @@ what_sendmail_was_built_without_is_named_with_what_is_lost(void **state UNUSED)
 	assert_string_equal(failed(&f), "");
 	doctor_snippet(&config, f.build, sendmail_mc, submit_mc);
 	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `live=program')dnl");
+	config.map_type = TEXT("btree");
+	assert_string_equal(failed(&f), "map");
+	doctor_snippet(&config, f.build, sendmail_mc, submit_mc);
+	assert_string_equal(sendmail_mc, "FEATURE(`mtasts', `type=btree', `live=program')dnl");
+	config.map_type = map_type;
 	build_free(&f.build);
 	errmsg_set(&f.build_error, "no program");
 	assert_string_equal(failed(&f), "build");
