@@ -125,6 +125,8 @@ static const struct check {
 	"start mtasts-milter; its log tells what keeps it from running"},
     {"resolver", "DNS answers", check_resolver, NEEDS_NOTHING,
 	"name a server in /etc/resolv.conf, or in dns { servers } of mtasts.conf"},
+    {"dane", "DNS answers are validated where DANE is wanted", check_dane, NEEDS_CF,
+	"a resolver on this host that validates, such as unbound, named in /etc/resolv.conf"},
     {"https", "policies can be fetched, as far as mtastsd knows", check_fetches, NEEDS_DAEMON,
 	"let this host connect to TCP port 443 of all hosts"},
     {"clock", "the clock is not behind the files", check_clock, NEEDS_NOTHING,

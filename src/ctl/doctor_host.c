@@ -253,6 +253,20 @@ check_validation(const struct doctor_facts *f, struct errmsg *found)
 	return f->resolver_validates && f->resolver_is_local;
 }
 
+/* Sendmail asks the servers of the system; an answer that nobody validated is no TLSA record to it. */
+bool
+check_dane(const struct doctor_facts *f, struct errmsg *found)
+{
+	const char *dane = cf_option(f->cf, "DANE");
+
+	if (dane == NULL || strchr("tTyY1aA", *dane) == NULL || f->config->dns_servers.n > 0)
+		return true;
+	errmsg_set(found,
+	    "%s: O DANE=%s, but DNS server %s does not validate: no TLSA record counts", f->cf_path,
+	    dane, f->resolver);
+	return !f->resolver_answers || f->resolver_validates;
+}
+
 bool
 check_fetches(const struct doctor_facts *f, struct errmsg *found)
 {

@@ -121,6 +121,7 @@ run_steps(struct selftest *t)
 	struct selftest_result result;
 	struct errmsg em = {""};
 	size_t n = 0;
+	bool staged = true;
 	int results;
 	pid_t pid = selftest_start(&t->site, &results, &em);
 
@@ -131,12 +132,15 @@ run_steps(struct selftest *t)
 		tell(t, selftest_step_name(result.step), selftest_step_what(result.step),
 		    (enum selftest_outcome)result.outcome, result.found);
 		n += result.step < SELFTEST_STEPS_MAX;
+		staged = staged && result.step < SELFTEST_STEPS_MAX;
 	}
 	kill(pid, SIGKILL); /* and all processes of its namespace */
 	waitpid(pid, NULL, 0);
 	close(results);
 	if (interrupted)
 		return command_fail(t->inv, EX_TEMPFAIL, "interrupted");
+	if (!staged)
+		return EX_OSERR;
 	if (!t->failed && n < selftest_steps())
 		return command_fail(t->inv, EX_SOFTWARE, "the test ended by itself");
 	return t->failed ? EX_CONFIG : EX_OK;

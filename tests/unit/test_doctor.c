@@ -428,6 +428,13 @@ what_is_wrong_with_the_host_is_named(void **state UNUSED)
 	SPOILT("+dnssec", "not on this host", f.resolver_is_local = false);
 	f = good;
 	f.alive_until = NOW;
+	f.cf = cf_with(NULL, NULL, "O DANE=true");
+	assert_string_equal(failed(&f), "");
+	f.resolver_validates = false;
+	assert_string_equal(failed(&f), "dane");
+	cf_free(&f.cf);
+	f = good;
+	f.alive_until = NOW;
 	assert_string_equal(failed(&f), "");
 	cf_free(&cf);
 }
