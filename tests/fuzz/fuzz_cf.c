@@ -5,8 +5,33 @@
 #include <string.h>
 
 #include "ctl/cf.h"
+#include "ctl/doctor.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* All that the doctor makes of it: judged as both files, and printed. */
+static void
+examine(struct cf *cf)
+{
+	static char user[] = "mtasts", path[] = "/m/policy", live[] = "unix:/l",
+		    milter[] = "unix:/m";
+	char *listen[] = {live};
+	const struct config config = {.user = user,
+	    .map_path = path,
+	    .socketmap = {.listen = {1, listen}},
+	    .milter_socket = milter,
+	    .nudge_address = path,
+	    .hold_max_s = 1800};
+	const struct doctor_facts facts = {
+	    .config = &config, .cf_path = "c", .submit_path = "s", .cf = cf, .submit = cf};
+	struct doctor_finding f[DOCTOR_MAX];
+	size_t n = doctor_examine(&facts, f);
+
+	for (size_t i = 0; i < n; i++)
+		if (strlen(f[i].found.text) >= sizeof(f[i].found.text) ||
+		    strlen(f[i].remedy) >= sizeof(f[i].remedy))
+			abort();
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -34,6 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t at = 0; (value = cf_next_rule(cf, "check_compat", &at)) != NULL;)
 		if (strpbrk(value, "\t\n") != NULL)
 			abort();
+	examine(cf);
 	cf_free(&cf);
 	return 0;
 }
