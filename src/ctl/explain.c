@@ -306,7 +306,7 @@ message_object(const struct message *m, const struct knowledge *k, json_t *rcpts
 	    m->file->id, "path", m->file->path, "queued", describe_time(m->qf.created), "tried",
 	    describe_time(m->qf.tried), "tries", (json_int_t)m->qf.tries, "gives_up", m->gives_up,
 	    "quarantine", *m->qf.quarantine == '\0' ? NULL : m->qf.quarantine, "source",
-	    source_name(k), "waiting", (json_int_t)(n + m->qf.n_more), "ours", (json_int_t)ours,
+	    source_name(k), "waiting", (json_int_t)n + (json_int_t)m->qf.n_more, "ours", (json_int_t)ours,
 	    "more", (json_int_t)m->qf.n_more, "recipients", rcpts);
 }
 
