@@ -195,6 +195,9 @@ show_told(FILE *out, const json_t *entry)
 	    json_is_null(pushed)   ? "not known: only mtastsd can tell"
 	    : json_is_true(pushed) ? "yes"
 				   : "no");
+	show_both(
+	    out, "this site", text_of(entry, "override"), ", for ", text_of(entry, "pattern"));
+	show_field(out, "without policy", text_of(entry, "unmet"));
 	if (strcmp(text_of(entry, "enforcement"), "observe") == 0)
 		show_field(out, "enforcement", "observe: nothing is refused, only logged");
 }
@@ -306,8 +309,8 @@ message_object(const struct message *m, const struct knowledge *k, json_t *rcpts
 	    m->file->id, "path", m->file->path, "queued", describe_time(m->qf.created), "tried",
 	    describe_time(m->qf.tried), "tries", (json_int_t)m->qf.tries, "gives_up", m->gives_up,
 	    "quarantine", *m->qf.quarantine == '\0' ? NULL : m->qf.quarantine, "source",
-	    source_name(k), "waiting", (json_int_t)n + (json_int_t)m->qf.n_more, "ours", (json_int_t)ours,
-	    "more", (json_int_t)m->qf.n_more, "recipients", rcpts);
+	    source_name(k), "waiting", (json_int_t)n + (json_int_t)m->qf.n_more, "ours",
+	    (json_int_t)ours, "more", (json_int_t)m->qf.n_more, "recipients", rcpts);
 }
 
 static void

@@ -25,7 +25,7 @@ def has(text, *parts):
 @scenario(ours="explain, with mtastsd and without: a failing MX under enforce, a testing policy, none that waits for another reason, a policy that cannot be had, DNS that fails or "
                "is silent: why a message waits, whether for us, until when, and which row of the table decided", seconds=150)
 def stories(lab, setup):
-    setup.settings = NO_NUDGE
+    setup.settings = NO_NUDGE + 'domain "off.test" { policy = disable }\n'
     setup.start(lab)
     bad, test = lab.domain("bad.test", "selfsigned"), lab.domain("try.test")
     lab.mx_host("mx1.busy.test", "good", server="sink", rcpt="451 4.2.1 later")
@@ -49,6 +49,7 @@ def stories(lab, setup):
     has(told(lab, "busy.test"), "busy.test: none", "TXT no record", "row no record: none, RFC 8461 section 3.1")
     has(told(lab, "gone.test"), "policy could not be had", "row fetch failed: none, RFC 8461 section 3.3", "500", "tried again 20")
     has(told(lab, "held.test"), "held.test: undecided", "waits since 20", "TXT DNS did not say: ", "row DNS trouble: held", "map nothing: it asks mtastsd", "dig TXT _mta-sts.held.test")
+    has(told(lab, "off.test"), "off.test: none This site's configuration switches policies off for it", "this site disable, for off.test")
     has(told(lab, "never.test"), "never.test: undecided Nothing is known of it.")
 
     lab.dns.freeze()

@@ -142,6 +142,8 @@ an_expired_policy_is_not_shown_as_one_in_force(void **state UNUSED)
 	assert_string_equal(member("mode"), "null");
 	assert_string_equal(member("mx"), "[]");
 	assert_string_equal(member("pushed"), "false");
+	assert_string_equal(member("map"), "null");
+	assert_non_null(strstr(member("look"), "policy kept: no valid record"));
 	entry_clear(&e);
 }
 

@@ -24,7 +24,7 @@ a_reason_before_the_sender_is_the_message_s_and_one_after_it_the_next_recipient_
 {
 	struct qf qf = parse(
 	    "V8\nT1795598518\nK1795598519\nN3\nP120145\nI254/5/1\n"
-	    "MDeferred\nFs\n$_localhost [127.0.0.1]\n$rESMTP\nS<alice@sender.test>\n"
+	    "MDeferred\nqmtasts: policy of a.test not known yet\nFs\n$_localhost [127.0.0.1]\n$rESMTP\nS<alice@sender.test>\n"
 	    "MDeferred: 451 4.4.3 policy of Fresh.Test\nC:<alice@sender.test>\n"
 	    "rRFC822; u@fresh.test\nRPFD:<u@Fresh.Test.>\n"
 	    "RPFD:<v@none.test>\nRPFD:carol\nRPFD:\"|/bin/cat\"\n"
@@ -34,6 +34,7 @@ a_reason_before_the_sender_is_the_message_s_and_one_after_it_the_next_recipient_
 	assert_int_equal(qf.tried, 1795598519);
 	assert_int_equal(qf.tries, 3);
 	assert_string_equal(qf.reason, "Deferred");
+	assert_string_equal(qf.quarantine, "mtasts: policy of a.test not known yet");
 	assert_int_equal(qf.n_rcpts, 4);
 	assert_string_equal(qf.rcpts[0].address, "u@Fresh.Test.");
 	assert_string_equal(qf.rcpts[0].domain, "fresh.test");
