@@ -75,7 +75,7 @@ static const struct check {
     {"sni", "the server name is sent (SNI)", check_sni_sent, NEEDS_CF,
 	"remove a site's own ruleset tls_clt_features; sendmail.mc:\n@"},
     {"ca", "CACertFile and CACertPath are both set and there", check_ca_set, NEEDS_CF,
-	"apt-get install ca-certificates; sendmail.mc:\n"
+	"apt-get install ca-certificates, chmod go-w what others may write to; sendmail.mc:\n"
 	"define(`confCACERT', `/etc/ssl/certs/ca-certificates.crt')dnl\n"
 	"define(`confCACERT_PATH', `/etc/ssl/certs')dnl"},
     {"cache", "connections are not cached: ConnectionCacheSize=0", check_cache_off, NEEDS_CF,
@@ -111,8 +111,10 @@ static const struct check {
 	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %d; chmod 750 %d"},
     {"map-file", "the map's file is mode 640, of that user, group root", check_map_closed,
 	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %f; chmod 640 %f"},
-    {"map-parents", "no directory above the map can be written to by others", check_parents,
+    {"map-parents", "no directory above the map can be written to by others", check_map_parents,
 	NEEDS_NOTHING, "chmod go-w that directory"},
+    {"socket-parents", "no directory above the sockets can be written to by others",
+	check_socket_parents, NEEDS_LIVE, "chmod go-w that directory"},
     {"daemon", "mtastsd answers on its control socket", check_daemon_there, NEEDS_LIVE,
 	"start mtastsd; its log tells what keeps it from running"},
     {"maps", "mtastsd has all its maps up to date", check_maps_in_step, NEEDS_DAEMON,

@@ -40,7 +40,9 @@ struct doctor_facts {
 	gid_t run_as_gid;
 	struct doctor_file cf_file, mc_file, submit_file, submit_mc_file;
 	bool ca_has_certificates;
-	char *parent; /* a directory over the map that others can write to; NULL: none; owned */
+	char *map_parent; /* a directory over the map that others can write to; NULL: none; owned */
+	char *socket_parent; /* the same of the sockets */
+	char *ca_parent;     /* the same of CACertFile */
 	struct build *build; /* of the Sendmail program; NULL: none, the reason is in: */
 	struct errmsg build_error;
 	bool mta_runs;

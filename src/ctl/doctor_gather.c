@@ -236,16 +236,19 @@ look_at_mc(const char *cf_path)
 	return look_at(path);
 }
 
-/* Sendmail opens no map in a directory that others can write to. */
+/*
+ * Sendmail uses no map and no socket below a directory that its group or others may write to, unless
+ * it is sticky. The first such one above path, or NULL.
+ */
 static char *
-find_open_parent(const char *map_path)
+find_open_parent(const char *path)
 {
 	char dir[PATH_MAX];
 	struct stat st;
 
-	if (map_path == NULL || strlen(map_path) >= sizeof(dir))
+	if (path == NULL || strlen(path) >= sizeof(dir))
 		return NULL;
-	strcpy(dir, map_path);
+	strcpy(dir, path);
 	for (char *slash; (slash = strrchr(dir, '/')) != NULL;) {
 		slash[slash == dir] = '\0'; /* "/" stays */
 		if (stat(dir, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 &&
@@ -255,6 +258,13 @@ find_open_parent(const char *map_path)
 			break;
 	}
 	return NULL;
+}
+
+/* NULL for TCP as well. */
+static char *
+find_open_socket_parent(const char *address)
+{
+	return address != NULL ? find_open_parent(strchr(address, '/')) : NULL;
 }
 
 static bool
@@ -362,11 +372,15 @@ doctor_gather(const struct config *config, struct doctor_facts *facts)
 	facts->submit_mc_file = look_at_mc(facts->submit_path);
 	look_at_clock(facts);
 	look_at_map(facts);
-	facts->parent = find_open_parent(config->map_path);
+	facts->map_parent = find_open_parent(config->map_path);
+	facts->socket_parent = find_open_socket_parent(config->milter_socket);
+	if (facts->socket_parent == NULL && config->socketmap.listen.n > 0)
+		facts->socket_parent = find_open_socket_parent(config->socketmap.listen.item[0]);
 	facts->ca_file = look_at(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
 	facts->ca_path = look_at(cf != NULL ? cf_option(cf, "CACertPath") : NULL);
 	facts->ca_has_certificates =
 	    has_certificates(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
+	facts->ca_parent = find_open_parent(cf != NULL ? cf_option(cf, "CACertFile") : NULL);
 	facts->build = doctor_look_at_program(&facts->build_error);
 	facts->mta_runs = cf != NULL && mta_daemon(cf, &facts->mta, &facts->mta_error);
 	look_at_run_as(facts);
@@ -381,5 +395,7 @@ doctor_forget(struct doctor_facts *facts)
 	cf_free(&facts->cf);
 	cf_free(&facts->submit);
 	build_free(&facts->build);
-	free(facts->parent);
+	free(facts->map_parent);
+	free(facts->socket_parent);
+	free(facts->ca_parent);
 }

@@ -31,6 +31,11 @@ check_ca_set(const struct doctor_facts *f, struct errmsg *found)
 	if (!ca_is(f, "CACertFile", &f->ca_file, false, found) ||
 	    !ca_is(f, "CACertPath", &f->ca_path, true, found))
 		return false;
+	errmsg_set(found,
+	    "O CACertFile=%s: others than its owner may write to %s, so Sendmail does not read it",
+	    cf_option(f->cf, "CACertFile"), f->ca_parent != NULL ? f->ca_parent : "it");
+	if (f->ca_parent != NULL || (f->ca_file.mode & (S_IWGRP | S_IWOTH)) != 0)
+		return false;
 	errmsg_set(found, "%s: O CACertFile=%s: no certificate in it", f->cf_path,
 	    cf_option(f->cf, "CACertFile"));
 	return f->ca_has_certificates;
@@ -191,12 +196,24 @@ check_running(const struct doctor_facts *f, struct errmsg *found)
 	return f->mta_runs && !mta_daemon_is_older(&f->mta, f->cf_path, f->cf_file.mtime, found);
 }
 
-bool
-check_parents(const struct doctor_facts *f, struct errmsg *found)
+static bool
+none_open(const char *dir, const char *what, struct errmsg *found)
 {
-	errmsg_set(found, "others than its owner may write to %s: Sendmail takes no map below it",
-	    f->parent != NULL ? f->parent : "");
-	return f->parent == NULL;
+	errmsg_set(found, "others than its owner may write to %s: Sendmail uses no %s below it",
+	    dir != NULL ? dir : "", what);
+	return dir == NULL;
+}
+
+bool
+check_map_parents(const struct doctor_facts *f, struct errmsg *found)
+{
+	return none_open(f->map_parent, "map", found);
+}
+
+bool
+check_socket_parents(const struct doctor_facts *f, struct errmsg *found)
+{
+	return none_open(f->socket_parent, "socket", found);
 }
 
 /* Sendmail sees a change by a later time of the file. */

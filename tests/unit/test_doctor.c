@@ -415,7 +415,10 @@ what_is_wrong_with_the_host_is_named(void **state UNUSED)
 	SPOILT("running", "older", f.mta.started = NOW - 110);
 	SPOILT("running", "no Sendmail", f.mta_runs = false);
 	SPOILT("ca", "no certificate", f.ca_has_certificates = false);
-	SPOILT("map-parents", "/srv", f.parent = TEXT("/srv"));
+	SPOILT("ca", "may write to it", f.ca_file.mode = S_IFREG | 0664);
+	SPOILT("ca", "/etc/ssl", f.ca_parent = TEXT("/etc/ssl"));
+	SPOILT("map-parents", "/srv", f.map_parent = TEXT("/srv"));
+	SPOILT("socket-parents", "/run", f.socket_parent = TEXT("/run"));
 	SPOILT("clock", "policy map", f.map.mtime = NOW + 3601);
 	SPOILT("clock", "sendmail.cf", f.cf_file.mtime = NOW + 3601, f.mta.started = NOW + 3602);
 	SPOILT("heartbeat", "ended", f.alive_until = NOW - 1);
