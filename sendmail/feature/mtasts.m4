@@ -153,6 +153,7 @@ Kmtasts_log syslog -LNOTICE
 # a longer key would be cut at 256 bytes and could match what it must not
 Kmtasts_len regex -a<LONG> .{255}
 Kmtasts_odd regex -a<ODD> [^0-9]
+Kmtasts_smtp regex -a<SMTP> smtp|relay
 # -q: a key loses its backslashes otherwise
 Kmtasts_esc regex -q -a<ESCAPED> [\]
 # kept with a message in the queue, for the sets of rules; {auth_authen} would be lost with the first connection
@@ -162,33 +163,56 @@ divert(9)
 ###  mtasts: MTA-STS for each recipient, before and in the session
 ######################################################################
 
-# Does an address go to the MX hosts of its own domain?
-# in: address; out: that domain without final dot, or nothing
+# Whose policy rules where an address goes? That of the next hop, RFC 8461 section 3.4: its own domain, or the smart
+# host or mailertable entry in its place. Several hosts are a list, a.test:b.test.
+# in: address; out: that domain without final dot, a list, or nothing
 Smtasts_route
 R$*			$: $1 $| $>Recurse $1
 # routing failed for now: take the domain as it is written
 R$* $| $# error $*	$: <?> $>canonify $1
-R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_hop} $) $2
+R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_mailer} $@ esmtp $) $(mtasts_mac {mtasts_hop} $@ $2 $) $2
 R<?> $*			$@
 # the mailer triple inside a map call sets its argument to the host
-R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_hop} $3 $) $4
-# local users, programs, files
-R$* $| $*		$@
-# address literals and single labels have no policy
-R$* [ $*		$@
+R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_mailer} $@ $2 $) $(mtasts_mac {mtasts_hop} $3 $) $4
+R$* $| $# $- $*		$: $(mtasts_mac {mtasts_mailer} $@ $2 $) $(mtasts_mac {mtasts_hop} $3 $)
 R$+ .			$1
-R$-			$@
+R$*			$: $(mtasts_mac {mtasts_dom} $@ $1 $) $&{mtasts_hop}
+R$+ .			$1
+# what a mailer other than SMTP calls its host need not be one: local, LMTP, programs, files
+R$*			$: $1 $| $(mtasts_smtp $&{mtasts_mailer} $: other $)
+R$&{mtasts_dom} $| $*	$: $&{mtasts_dom} $| own
+R$* $| other		$@
+R$* $| $*		$: $1
 # the resolver reads b\097d.test as bad.test, a map as b097d.test, and to RFC 5321 it is nothing
 R$+			$: $1 $| $(mtasts_esc $1 $: plain $)
 R$* $| plain		$: $1
 R$* $| $*		$#error $@ 5.1.2 $: "553 mtasts: a backslash in the domain name"
-R$+			$: $1 $| $&{mtasts_hop}
-R$+ $| $+ .		$1 $| $2
-R$+ $|			$@ $1
-R$+ $| $+		$: $(mtasts_mac {mtasts_dom} $@ $1 $) $2
-R$&{mtasts_dom}		$@ $&{mtasts_dom}
-# smart host, mailertable
-R$*			$@
+# in brackets: the host itself, without MX; its policy is that of its name
+R$* [ IPv6 $* ] $*	$1 $3
+R$* [ $* ] $*		$1 $2 $3
+R$* , $*		$1 : $2
+R$*			$: $>mtasts_hops $1
+R$&{mtasts_dom}		$@ $&{mtasts_dom} $(mtasts_mac {mtasts_via} $)
+R$*			$@ $1 $(mtasts_mac {mtasts_via} $@ :hop: $)
+
+# in: hosts; out: those that can have a policy
+Smtasts_hops
+R$* : $*		$: $2 $| $>mtasts_hop $1
+R$* $| $*		$: $2 $| $>mtasts_hops $1
+R$* $|			$@ $1
+R$| $*			$@ $1
+R$* $| $*		$@ $1 : $2
+# not so addresses, single labels, and this host
+R$*			$@ $>mtasts_hop $1
+
+Smtasts_hop
+R$+ .			$1
+R$-			$@
+Rlocalhost . localdomain	$@
+R$* . $-		$: $1 . $2 $| $(mtasts_odd $2 $: number $)
+R$* $| number		$@
+R$* $| $*		$: $1
+R$*			$@ $1
 
 # What does the map say?
 # in: domain; out: domain $| enforce, none or unknown, or an error
@@ -263,9 +287,26 @@ Smtasts_temp
 R$* $| $*		$: $(mtasts_mac {mtasts_status0} $@ $1 $) $(mtasts_mac {mtasts_text0} $@ $2 $) $1 $| $2
 R$* $| $*		$#error $@ $1 $: $2
 
-# Is the policy of the domain known, by the map or by mtastsd?
-# in: domain; out: domain $| enforce or none; ok: it may pass, or an error
+# Is the policy known, by the map or by mtastsd? Those of a list must all be.
+# in: domain or list; out: the same $| enforce or none; ok: it may pass, or an error
 Smtasts_ask
+R$* : $*		$: <> $1 : $2 $| $>mtasts_asks $1 : $2 $(mtasts_mac {mtasts_some} $@ none $)
+R<> $* $| $# $*		$#$2
+R<> $* $| $*		$@ $1 $| $2
+R$*			$@ $>mtasts_ask1 $1
+
+# in: list; out: enforce when one of them is
+Smtasts_asks
+R$+ : $+		$: <$2> $>mtasts_ask1 $1
+R<$+> $# $*		$#$2
+R<$+> $* $| enforce	$: <$1> $(mtasts_mac {mtasts_some} $@ enforce $)
+R<$+> $*		$@ $>mtasts_asks $1
+R$+			$: <> $>mtasts_ask1 $1
+R<> $# $*		$#$1
+R<> $* $| enforce	$@ enforce
+R<> $*			$@ $&{mtasts_some}
+
+Smtasts_ask1
 # the rule before the policy: that lookup ends by asking whether the map is whole
 R$+			$: $1 $| $>mtasts_site $1
 R$* $| $# $*		$#$2
@@ -279,7 +320,7 @@ R<optional> $* $| none	$@ $1 $| none
 # check_compat has asked already
 R<$*> $* $| $*		$: <$2,$&i> $2
 R<$&{mtasts_asked}> $*	$@ ok
-R<$*> $*		$: $2 $| _MTASTS_ASK_(`$1', `odd', `<TMPF>')
+R<$*> $*		$: $2 $| _MTASTS_ASK_(`$&{mtasts_via}$1', `odd', `<TMPF>')
 R$* $| none		$@ $>mtasts_none $1
 # none, but DNS has not confirmed it: that does for others, not where a policy is required
 R$* $| doubt		$: <$&{mtasts_site}> $1 $| wait
@@ -389,16 +430,32 @@ R$# $*			$#$1
 R$@			$@ ok
 R$+			$@ $>mtasts_session $1
 
-# in: domain
+# Of a list it must meet one of the policies that are enforced.
+# in: domain or list; out: met, or ok where nothing is enforced, or an error
 Smtasts_session
+R$* : $*		$@ $>mtasts_sessions $1 : $2 $(mtasts_mac {mtasts_unmet} $)
+R$*			$@ $>mtasts_session1 $1
+
+Smtasts_sessions
+R$+ : $+		$: <$2> $>mtasts_session1 $1
+R<$+> met		$@ met
+R<$+> $# $*		$: <$1> $(mtasts_mac {mtasts_unmet} $@ yes $)
+R<$+> $*		$@ $>mtasts_sessions $1
+R$+			$: <$&{mtasts_unmet}> $>mtasts_session1 $1
+R<$*> met		$@ met
+R<$*> $# $*		$#$2
+R<yes> $*		$#error $@ $&{mtasts_status0} $: $&{mtasts_text0}
+R<> $*			$@ ok
+
+Smtasts_session1
 # rule set 5 makes addresses (LUSER_RELAY) that check_compat does not see
-R$+			$: $>mtasts_ask $1
+R$+			$: $>mtasts_ask1 $1
 R$# $*			$#$1
 R ok			$@ ok
 R$* $| none		$@ ok
 R$* $| enforce		$: $1 $| <$&{verify}>
 # only a verified TLSA record gives TRUSTED; DANE comes first, RFC 8461 section 2
-R$* $| <TRUSTED>	$@ ok
+R$* $| <TRUSTED>	$@ met
 R$* $| <OK>		$: $1 $| $&{server_name}
 R$* $| <NONE>		$@ $>mtasts_fail $1 $| 4.7.4 $| "454 mtasts: starttls-not-supported by " $&{server_name} " for " $1
 R$* $| <$*>		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: validation-failure verify=" $2 " at " $&{server_name} " for " $1
@@ -408,7 +465,7 @@ R$* $| $* $| sanok	$: $1 $| $2 $| $(mtasts_len $1:$2 $: short $)
 R$* $| $* $| short	$: $1 $| $2 $| $(mtasts $1:$2 $: none $)
 # *.example.net is the key .example.net: exactly one label
 R$* $| $- . $+ $| none	$: $1 $| $2.$3 $| $(mtasts $1:.$3 $: none $)
-R$* $| $* $| mx		$@ ok
+R$* $| $* $| mx		$@ met
 R$* $| $* $| $* <TMPF>	$@ $>mtasts_refuse 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
 R$* $| $* $| nosan	$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: certificate-host-mismatch at " $2 " for " $1
 R$* $| $* $| $*		$@ $>mtasts_fail $1 $| 4.7.5 $| "454 mtasts: mx-mismatch at " $2 " for " $1
@@ -425,7 +482,7 @@ R$*			$@ nosan
 # mtastsd looks at the TXT record at once (RFC 8461 section 5); its answer changes nothing here.
 # in: domain $| status $| text
 Smtasts_fail
-R$* $| $* $| $*		$: $2 $| $3 $| _MTASTS_ASK_(`:failed:$1,$&i', `noted', `noted')
+R$* $| $* $| $*		$: $2 $| $3 $| _MTASTS_ASK_(`:failed:$&{mtasts_via}$1,$&i', `noted', `noted')
 R$* $| $* $| $*		$@ $>mtasts_refuse $1 $| $2
 
 # What Scheck_compat has left to us. In a queue run where recipients of domains without a policy share the session, those
@@ -458,7 +515,7 @@ R$*			$@ ok
 # in: domain
 Smtasts_beside
 R$*			$: <$&{mtasts_beside}> $1
-R<yes> $+		$: _MTASTS_ASK_(`:beside:$1,$&i', `noted', `noted')
+R<yes> $+		$: _MTASTS_ASK_(`:beside:$&{mtasts_via}$1,$&i', `noted', `noted')
 R$*			$@
 
 SLocal_check_mail

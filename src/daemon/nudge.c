@@ -17,7 +17,8 @@ enum {
 	SESSION_MAX_S = 20, /* an MTA slower than this is left alone until the next tick */
 	LINE_MAX_BYTES = 2048,
 	DOMAINS_MAX =
-	    20000 /* remembered at once; what comes on top waits for the MTA's own queue run */
+	    20000, /* remembered at once; what comes on top waits for the MTA's own queue run */
+	HOPS_MAX = 1000 /* a mailertable may name many */
 };
 
 static const int delays_s[] = {0, 2, 15, 60};
@@ -34,6 +35,11 @@ struct nudged {
 };
 TAILQ_HEAD(nudged_list, nudged);
 
+struct hop {
+	char domain[DOMAIN_MAX + 1]; /* first: util/tree.h */
+	SLIST_ENTRY(hop) link;
+};
+
 struct nudge {
 	struct event_base *base;
 	struct sockaddr_storage to;
@@ -43,6 +49,9 @@ struct nudge {
 	bool whole; /* the whole queue is asked for */
 	struct nudged_list list;
 	void *tree;
+	SLIST_HEAD(, hop) hops;
+	void *hop_tree;
+	size_t n_hops;
 	struct event *tick;
 	struct bufferevent *session; /* one in flight */
 	char command[DOMAIN_MAX + 16];
@@ -184,6 +193,7 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	struct nudged *d, *first = NULL;
 	time_t now = clock_s();
 	size_t n_due = 0;
+	bool hop = false;
 
 	if (n->minute != now / 60) {
 		n->minute = now / 60;
@@ -192,10 +202,11 @@ on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	TAILQ_FOREACH (d, &n->list, link) {
 		if (due(d, now) && n_due++ == 0)
 			first = d;
+		hop = hop || (due(d, now) && tree_find(&n->hop_tree, d->domain) != NULL);
 	}
 	if ((n->whole || n_due > 0) && n->session == NULL && n->sent < n->per_minute) {
 		n->sent++;
-		n->whole = n->whole || n_due >= TOGETHER;
+		n->whole = n->whole || hop || n_due >= TOGETHER;
 		if (n->whole)
 			strcpy(n->command, "ETRN #mqueue");
 		else
@@ -226,6 +237,20 @@ nudge_domain(struct nudge *n, const char *domain)
 }
 
 void
+nudge_next_hop(struct nudge *n, const char *domain)
+{
+	struct hop *hop;
+
+	if (n->to_len == 0 || n->n_hops >= HOPS_MAX || tree_find(&n->hop_tree, domain) != NULL ||
+	    (hop = calloc(1, sizeof(*hop))) == NULL)
+		return;
+	memcpy(hop->domain, domain, strlen(domain) + 1);
+	(void)tree_insert(&n->hop_tree, hop);
+	SLIST_INSERT_HEAD(&n->hops, hop, link);
+	n->n_hops++;
+}
+
+void
 nudge_queue(struct nudge *n)
 {
 	if (n->to_len == 0)
@@ -246,6 +271,7 @@ nudge_new(struct event_base *base, const char *address, size_t per_minute, struc
 	n->base = base;
 	n->per_minute = per_minute;
 	TAILQ_INIT(&n->list);
+	SLIST_INIT(&n->hops);
 	n->to_len = sizeof(n->to);
 	if (address == NULL)
 		n->to_len = 0;
@@ -268,11 +294,17 @@ void
 nudge_free(struct nudge **nudge)
 {
 	struct nudge *n = *nudge;
+	struct hop *hop;
 
 	if (n == NULL)
 		return;
 	while (!TAILQ_EMPTY(&n->list))
 		forget(n, TAILQ_FIRST(&n->list));
+	tree_clear(&n->hop_tree);
+	while ((hop = SLIST_FIRST(&n->hops)) != NULL) {
+		SLIST_REMOVE_HEAD(&n->hops, link);
+		free(hop);
+	}
 	if (n->session != NULL)
 		bufferevent_free(n->session);
 	event_free(n->tick);

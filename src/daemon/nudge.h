@@ -26,6 +26,12 @@ void nudge_free(struct nudge **n); /* NULL-safe */
  */
 void nudge_domain(struct nudge *n, const char *domain);
 
+/*
+ * Mail for others goes by way of this domain, a smart host: from now on a run for it is one of the whole
+ * queue, where ETRN would look for recipients of that name.
+ */
+void nudge_next_hop(struct nudge *n, const char *domain);
+
 /* Runs the whole queue once: mail may wait from a time when nobody was there to settle it. */
 void nudge_queue(struct nudge *n);
 #endif

@@ -213,7 +213,7 @@ look_up(struct conn *c)
 	    c->timer, &(struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000});
 }
 
-/* ---- requests: "MAP KEY", KEY = [":failed:" / ":beside:"] DOMAIN ["," QUEUE-ID] ---- */
+/* ---- requests: "MAP KEY", KEY = [":failed:" / ":beside:"] [":hop:"] DOMAIN ["," QUEUE-ID] ---- */
 
 static bool
 take_queue_id(struct conn *c, struct cursor id)
@@ -256,11 +256,13 @@ handle_key(struct conn *c, struct cursor key)
 {
 	void (*handle)(struct conn *) = look_up;
 	const unsigned char *comma;
+	bool hop;
 
 	if (c->map == MAP_MTASTSQ && cursor_take(&key, ":failed:"))
 		handle = note_failed;
 	else if (c->map == MAP_MTASTSQ && cursor_take(&key, ":beside:"))
 		handle = note_beside;
+	hop = c->map == MAP_MTASTSQ && cursor_take(&key, ":hop:");
 	comma = cursor_len(&key) == 0 ? NULL : memchr(key.p, ',', cursor_len(&key));
 	c->queue_id[0] = '\0';
 	if (comma != NULL) {
@@ -275,6 +277,8 @@ handle_key(struct conn *c, struct cursor key)
 		reply(c, c->map == MAP_STS ? "NOTFOUND " : "OK none");
 		return;
 	}
+	if (hop)
+		nudge_next_hop(c->server->parts.nudge, c->domain);
 	handle(c);
 }
 

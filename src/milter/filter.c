@@ -87,7 +87,6 @@ on_rcpt(SMFICTX *ctx, char **argv)
 	    .mailer = macro(ctx, "{rcpt_mailer}"),
 	    .host = macro(ctx, "{rcpt_host}"),
 	    .addr = macro(ctx, "{rcpt_addr}"),
-	    .envelope = argv[0],
 	};
 	char domain[DOMAIN_MAX + 1];
 	struct errmsg why = {""};
@@ -100,7 +99,7 @@ on_rcpt(SMFICTX *ctx, char **argv)
 		message_rcpt(m, domain, rcpt.addr);
 		break;
 	case OUTBOUND_NO:
-		log_line(LOG_DEBUG, "not by its own MX: %s", why.text);
+		log_line(LOG_DEBUG, "rcpt=%s no policy to ask for: %s", argv[0], why.text);
 		break;
 	case OUTBOUND_UNKNOWN:
 		log_unknown(why.text);

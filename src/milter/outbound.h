@@ -1,6 +1,7 @@
 /*
- * milter/outbound.h: which recipients leave this host by their own domain's MX, and so are measured
- * by that domain's policy. Read from what Sendmail's own routing rules decided for the recipient.
+ * milter/outbound.h: which recipients leave this host by SMTP, and whose policy measures them: that of
+ * their own domain, or of the smart host or mailertable entry in its place (RFC 8461 section 3.4). Read
+ * from what Sendmail's own routing rules decided for the recipient, as FEATURE(`mtasts') reads it.
  */
 #ifndef MILTER_OUTBOUND_H
 #define MILTER_OUTBOUND_H
@@ -9,23 +10,19 @@
 
 enum outbound_result {
 	OUTBOUND_YES,
-	OUTBOUND_NO,     /* local, smart host, mailertable, literal: no policy to ask for */
+	OUTBOUND_NO, /* local, literal, this host: no policy; or several hosts: checked at delivery only */
 	OUTBOUND_UNKNOWN /* the MTA did not tell; its own check at delivery decides */
 };
 
 /* What the MTA tells of one recipient; NULL: not told. All borrowed, all bytes from outside. */
 struct outbound_rcpt {
-	const char *mailer;   /* {rcpt_mailer} */
-	const char *host;     /* {rcpt_host}: the next hop */
-	const char *addr;     /* {rcpt_addr}: the recipient as rewritten */
-	const char *envelope; /* the argument of RCPT, used for the reason only */
+	const char *mailer; /* {rcpt_mailer} */
+	const char *host;   /* {rcpt_host}: the next hop */
+	const char *addr;   /* {rcpt_addr}: the recipient as rewritten */
 };
 
 /*
- * Tells whether a recipient's next hop is its own domain. That is so when an SMTP mailer was
- * chosen with the host "domain.": the final dot marks a name that the routing rules took from the
- * address, where a smart host or mailertable entry stands without one or in brackets; and the name
- * is the domain of {rcpt_addr}.
+ * The next hop's domain, when it is one host and an SMTP mailer was chosen.
  *   domain  set on OUTBOUND_YES only: the policy domain, normalised
  *   why     set otherwise: one line for the log
  */

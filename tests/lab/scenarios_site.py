@@ -125,3 +125,53 @@ def require_by_reload(lab, setup):
     mark = include("domain \"none.test\" {\n\tpolicy = free\n}\n")
     lab.log.wait("/etc/mtasts/domains.conf:2: policy = \"free\".*the old configuration stays in force", 10, mark)
     compare(states(lab, tried_each(lab, want)), want)
+
+
+@scenario(ours="smart hosts: mail goes by the policy of the host that it is sent to, in brackets or by MX, from the first message on: delivered to a good one, kept from a bad certificate, "
+               "from a host outside the patterns and from all but the enforced ones of a list; one that is exempt gets it; what waited for a smart host goes when its policy is known", seconds=200)
+def smart_hosts(lab, setup):
+    setup.settings = 'milter { wait = "0s" }\ndomain "free.test" { policy = disable }\n'
+    hops = {"brackets": "[good.test]", "mx": "viamx.test", "badcert": "[bad.test]", "badmx": "badmx.test", "outside": "[outside.test]", "nopolicy": "[none.test]", "free": "[free.test]",
+            "fallback": "[down.test]:[good.test]", "weaker": "[bad.test]:[none.test]", "two": "viamx.test:[good.test]", "slow": "[later.test]"}
+    setup.start(lab, mc=["FEATURE(`mailertable')dnl"], mailertable={name + ".test": "esmtp:" + hop for name, hop in hops.items()})
+    for name, kind in (("good.test", "good"), ("bad.test", "selfsigned"), ("outside.test", "good"), ("none.test", "selfsigned"), ("free.test", "selfsigned"), ("down.test", "refuse"), ("later.test", "good")):
+        lab.mx_host(name, kind)
+    viamx, badmx = lab.domain("viamx.test"), lab.domain("badmx.test", "selfsigned")
+    for name, patterns in (("good.test", ["good.test"]), ("bad.test", ["bad.test"]), ("outside.test", ["*.outside.test"]), ("free.test", ["elsewhere.test"]), ("down.test", ["down.test"])):
+        lab.policy(name, mx=patterns)
+    lab.policy("later.test", mx=["later.test"], delay_s=9)
+    for domain in (viamx, badmx):
+        lab.policy(domain)
+    for name, hop in hops.items():  # the recipients' own domains have policies as well, that no host meets
+        lab.policy(name + ".test", mx=["mx.elsewhere.test"])
+    wanted = {"brackets": "delivered", "mx": "delivered", "badcert": "queued", "badmx": "queued", "outside": "queued", "nopolicy": "delivered", "free": "delivered", "fallback": "delivered",
+              "weaker": "queued", "two": "delivered", "slow": "delivered"}
+    want = {name + ".test": state for name, state in wanted.items()}
+    sent = tried_each(lab, want)
+    assert lab.fate(sent["slow.test"]) == {"u@slow.test": "queued"}, "it was not held"
+    # nobody runs the queue here but mtastsd: all of it, as ETRN knows no smart hosts
+    lab.log.wait("to=.*<u@slow.test>.*stat=Sent", 60)
+    compare(states(lab, sent), want)
+    why = reasons(lab, sent)
+    for name, text in (("badcert.test", "validation-failure"), ("badmx.test", "validation-failure"), ("outside.test", "mx-mismatch at outside.test for outside.test"), ("weaker.test", "validation-failure")):
+        assert text in why[name], (name, why[name])
+    assert not lab.web.requests("brackets.test"), "the policy of a domain was looked up that mail for it is not measured by"
+
+
+@scenario(ours="one MX host for recipients of its own smart-host route and of others' MX records, in one session: each is measured by its own policy domain", seconds=120)
+def merged(lab, setup):
+    setup.settings = NO_NUDGE
+    setup.start(lab, mc=["FEATURE(`mailertable')dnl"], mailertable={"routed.test": "esmtp:[mx.both.test]", "named.test": "esmtp:mx.both.test"})
+    lab.mx_host("mx.both.test", "good", server="sink")
+    routed, named, direct, strict = lab.shared("mx.both.test", "routed.test", "named.test", "direct.test", "strict.test")
+    setup.enforce(lab, direct)
+    setup.enforce(lab, strict, patterns=["mx.elsewhere.test"])
+    rcpts = ["u@routed.test", "u@named.test", "u@direct.test", "u@strict.test"]
+    for mx, state in (None, "delivered"), (["mx.both.test"], "delivered"), (["*.elsewhere.test"], "queued"):
+        if mx is not None:
+            lab.policy("mx.both.test", mx=mx)
+            lab.ours.ctl("refresh", "mx.both.test")
+        for order in (rcpts, rcpts[::-1]):
+            msgid = tried(lab, *order)
+            lab.sender.run_queue()
+            compare(lab.fate(msgid), {"u@routed.test": state, "u@named.test": state, "u@direct.test": "delivered", "u@strict.test": "queued"})

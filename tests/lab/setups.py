@@ -193,7 +193,7 @@ class SocketMap:
                 length += byte
             text = stream.read(int(length[:-1]) + 1)[:-1].decode()
             self.requests.append(text)
-            key = text.split(" ", 1)[1].split(",")[0]
+            key = text.split(" ", 1)[1].split(",")[0].removeprefix(":hop:")
             answer = self.answers.get(key, "OK noted" if key.startswith(":failed:") else self.default).encode()
             stream.write(b"%d:%s," % (len(answer), answer))
             stream.flush()

@@ -173,6 +173,20 @@ many_domains_are_served_by_one_run_of_the_queue(void **state UNUSED)
 }
 
 static void
+a_smart_host_is_served_by_a_run_of_the_whole_queue(void **state UNUSED)
+{
+	open_nudge(mta.address, 100);
+	nudge_next_hop(nudge, "smart.example");
+	nudge_next_hop(nudge, "smart.example");
+	nudge_domain(nudge, "smart.example");
+	wait_for_etrn(1);
+	assert_string_equal(mta.etrn[0], "#mqueue");
+	nudge_domain(nudge, "a.example");
+	wait_for_etrn(2);
+	assert_string_equal(mta.etrn[1], "a.example");
+}
+
+static void
 no_more_than_so_many_a_minute(void **state UNUSED)
 {
 	struct timespec now;
@@ -257,6 +271,7 @@ main(void)
 #define MTA(test) cmocka_unit_test_setup_teardown(test, open_mta, close_mta)
 	    MTA(a_domain_is_nudged_at_once_and_again_after_two_seconds),
 	    MTA(many_domains_are_served_by_one_run_of_the_queue),
+	    MTA(a_smart_host_is_served_by_a_run_of_the_whole_queue),
 	    MTA(the_whole_queue_is_run_once_when_asked_for), MTA(no_more_than_so_many_a_minute),
 	    MTA(an_mta_that_refuses_or_rambles_costs_a_session),
 	    MTA(an_mta_that_is_away_or_out_of_reach_does_no_harm),

@@ -109,6 +109,8 @@ each_key_has_its_answer(void **state UNUSED)
 	    {"mtastsq :failed:good.example", "OK noted"},
 	    {"mtastsq :beside:good.example,4ANa1b2c3d", "OK noted"},
 	    {"sts :beside:good.example", "NOTFOUND "},
+	    {"mtastsq :hop:off.example,4ANa1b2c3d", "OK none"},
+	    {"mtastsq :failed::hop:good.example", "OK noted"},
 	    {"mtastsq good.example,no such id", "PERM malformed queue id"},
 	    {"mtastsq good.example,0123456789012345678901234567890123456789",
 		"PERM malformed queue id"},
