@@ -450,13 +450,13 @@ serve_hosts(const struct selftest_hosts *h, struct run *r, struct errmsg *em)
 }
 
 static bool
-set_stage(struct run *r, struct errmsg *em)
+set_stage(struct run *r, const struct ifaddrs *host, struct errmsg *em)
 {
 	static struct selftest_hosts hosts;
 	struct selftest_certs *certs;
 
-	if (!stage_open(&r->log, em) || !stage_network(em) || !stage_queues(r->site->cf, em) ||
-	    (certs = selftest_certs_new(em)) == NULL)
+	if (!stage_open(&r->log, em) || !stage_network(host, em) ||
+	    !stage_queues(r->site->cf, em) || (certs = selftest_certs_new(em)) == NULL)
 		return false;
 	find_lookup(r);
 	return trust(r->site->cf, certs, em) && make_hosts(&hosts, certs, em) &&
@@ -464,7 +464,7 @@ set_stage(struct run *r, struct errmsg *em)
 }
 
 static void
-run_all(const struct selftest_site *site, int results)
+run_all(const struct selftest_site *site, const struct ifaddrs *host, int results)
 {
 	static struct run r;
 	struct errmsg em = {""};
@@ -472,7 +472,7 @@ run_all(const struct selftest_site *site, int results)
 	signal(SIGPIPE, SIG_IGN);
 	r.site = site;
 	r.results = results;
-	if (!set_stage(&r, &em)) {
+	if (!set_stage(&r, host, &em)) {
 		struct selftest_result result = {SELFTEST_STEPS_MAX, SELFTEST_WRONG, ""};
 
 		snprintf(result.found, sizeof(result.found), "%s", em.text);
@@ -486,17 +486,20 @@ run_all(const struct selftest_site *site, int results)
 pid_t
 selftest_start(const struct selftest_site *site, int *results, struct errmsg *em)
 {
+	struct ifaddrs *host = NULL;
 	int fd[2];
 	pid_t pid;
 
-	if (pipe2(fd, O_CLOEXEC) != 0) {
-		errmsg_set(em, "pipe: %s", strerror(errno));
+	if (getifaddrs(&host) != 0 || pipe2(fd, O_CLOEXEC) != 0) {
+		errmsg_set(em, "network: %s", strerror(errno));
+		freeifaddrs(host);
 		return -1;
 	}
 	if ((pid = stage_fork(em)) == 0) {
-		run_all(site, fd[1]);
+		run_all(site, host, fd[1]);
 		_exit(0);
 	}
+	freeifaddrs(host);
 	close(fd[1]);
 	*results = fd[0];
 	return pid;

@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -133,6 +134,44 @@ loopback_up(void)
 	return ok;
 }
 
+/* As another address of loopback; one that cannot be had is only missed by who is told to use it. */
+static void
+add_address(const struct sockaddr *address, unsigned number)
+{
+	struct ifreq lo = {.ifr_flags = 0};
+	struct {
+		struct in6_addr address;
+		uint32_t prefix_len;
+		int index;
+	} lo6 = {.prefix_len = 128, .index = (int)if_nametoindex("lo")}; /* struct in6_ifreq */
+	int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	snprintf(lo.ifr_name, sizeof(lo.ifr_name), "lo:%u", number);
+	if (address->sa_family == AF_INET) {
+		memcpy(&lo.ifr_addr, address, sizeof(struct sockaddr_in));
+		(void)!ioctl(fd, SIOCSIFADDR, &lo);
+	} else {
+		memcpy(&lo6.address,
+		    &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
+		    sizeof(lo6.address));
+		(void)!ioctl(fd, SIOCSIFADDR, &lo6);
+	}
+	close(fd);
+}
+
+static void
+add_addresses(const struct ifaddrs *host)
+{
+	unsigned n = 0;
+
+	for (; host != NULL; host = host->ifa_next)
+		if (host->ifa_addr != NULL && (host->ifa_flags & IFF_LOOPBACK) == 0 &&
+		    (host->ifa_addr->sa_family == AF_INET || host->ifa_addr->sa_family == AF_INET6))
+			add_address(host->ifa_addr, n++);
+}
+
 /* Names come from files and DNS; other services ask over sockets that lead out of here. */
 static bool
 replace_nsswitch(struct errmsg *em)
@@ -163,13 +202,14 @@ replace_nsswitch(struct errmsg *em)
 }
 
 bool
-stage_network(struct errmsg *em)
+stage_network(const struct ifaddrs *host_addresses, struct errmsg *em)
 {
 	static const char resolver[] = "nameserver 127.0.0.1\n";
 	char host[HOST_NAME_MAX + 1] = "", longer[HOST_NAME_MAX + sizeof(SELFTEST_ZONE) + 2];
 
 	if (!loopback_up())
 		return failed(em, "loopback");
+	add_addresses(host_addresses);
 	/* nscd would answer for the host */
 	if (access("/run/nscd", F_OK) == 0 && mount("tmpfs", "/run/nscd", "tmpfs", 0, NULL) != 0)
 		return failed(em, "/run/nscd");

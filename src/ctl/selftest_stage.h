@@ -6,6 +6,7 @@
 #ifndef CTL_SELFTEST_STAGE_H
 #define CTL_SELFTEST_STAGE_H
 
+#include <ifaddrs.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -23,8 +24,12 @@ pid_t stage_fork(struct errmsg *em);
 /* Makes all read-only, and /dev anew: devices, a syslog socket (*log_fd), room for own files. */
 MUST_USE bool stage_open(int *log_fd, struct errmsg *em);
 
-/* Loopback, names from DNS on it, a host name with a dot in it. */
-MUST_USE bool stage_network(struct errmsg *em);
+/*
+ * Loopback, with the addresses of the host, which Sendmail may be told to use (CLIENT_OPTIONS); names
+ * from DNS on it, a host name with a dot in it.
+ *   host  getifaddrs(3) of the host, from before the fork
+ */
+MUST_USE bool stage_network(const struct ifaddrs *host, struct errmsg *em);
 
 /* Sendmail's queue directories, empty. */
 MUST_USE bool stage_queues(const struct cf *cf, struct errmsg *em);

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import net
 import wait
 from scenario import scenario
 from steps import compare
@@ -65,10 +66,13 @@ def right(lab, setup):
     assert selftest(lab)[0] == 0 and traces(lab) == before
 
 
-@scenario(ours="selftest: a site that observes is told what would be refused; one that requires a policy of all domains is proved too")
+@scenario(ours="selftest: a site that observes is told what would be refused; one that requires a policy of all domains is proved too, "
+                "with several queue directories and an address of its own for connections")
 def observing(lab, setup):
     setup.settings = "enforcement = observe\n"
-    setup.start(lab)
+    for name in ("q1", "q2/qf", "q2/df", "q2/xf"):
+        os.makedirs(lab.sender_machine.file("/var/spool/mqueue/" + name))
+    setup.start(lab, mc=["define(`QUEUE_DIR', `/var/spool/mqueue/q*')dnl", "CLIENT_OPTIONS(`Family=inet, Addr=%s')dnl" % net.SENDER])
     status, outcome, found = selftest(lab)
     compare(outcome, {step: "ok" if step in ("running", "good", "live") else "would" for step in ("running",) + STEPS})
     assert status == 0 and "mx-mismatch" in found["notlisted"], found
