@@ -123,16 +123,25 @@ def no_daemon(lab, setup):
     lab.dns.set("nullmx.test", "MX", "0 .")
     lab.dns.set("_25._tcp.mx1.good.test", "TLSA", "3 1 1 " + "ab" * 32)
     lab.dns.txt("_smtp._tls.good.test", "v=TLSRPTv1; rua=mailto:tls@good.test")
+    resolver = lab.dns.sign("signed.test")
+    lab.sender_machine.put("/etc/mtasts/signed.conf", 'dns { servers = {"%s"} }\n' % resolver)
+    signed = lab.domain("signed.test")
+    lab.policy(signed)
+    lab.dns.set("_25._tcp.mx1.signed.test", "TLSA", lab.pki.tlsa())
     want = {"good.test": OK, "bad.test": FAILS_POLICY, "soon.test": WARNING, "norecord.test": OK, "--require norecord.test": UNUSABLE,
             "--require good.test": OK, "invalid.test": UNUSABLE, "silent.test": UNUSABLE, "away.test": UNREACHABLE, "lame.test": UNREACHABLE,
             "broken.test": DNS_TROUBLE, "nullmx.test": NO_MAIL, "nosuch.test": NO_MAIL, "partly.test": FAILS_POLICY, "GOOD.test.": OK,
-            "good.test norecord.test soon.test": WARNING, "no..domain": UNUSABLE, "-c /nonexistent good.test": 78}
+            "good.test norecord.test soon.test": WARNING, "no..domain": UNUSABLE, "-c /nonexistent good.test": 78,
+            "-c /etc/mtasts/signed.conf signed.test": OK}
     began = time.monotonic()
     found = in_parallel(lambda args: check(lab, *args.split()), want)
     assert time.monotonic() - began < 30, time.monotonic() - began
     compare({args: status for args, (status, _) in found.items()}, want)
     good = found["good.test"][1][0]
     assert good["mx"][0]["tlsa"]["records"] == ["3 1 1 " + "ab" * 32] and not good["mx"][0]["tlsa"]["authentic"], good["mx"]
+    seen = found["-c /etc/mtasts/signed.conf signed.test"][1][0]
+    assert seen["mx_lookup"]["authentic"] and seen["mx"][0]["tlsa"]["authentic"], seen
+    assert not good["mx_lookup"]["authentic"], good["mx_lookup"]
     assert good["tlsrpt"]["rua"] == "mailto:tls@good.test", good["tlsrpt"]
     assert good["mx"][0]["addresses"][0]["certificate"]["days_left"] > 3000, good["mx"]
     assert found["soon.test"][1][0]["warnings"] == ["mx1.soon.test at %s: the certificate expires in 9 days" % found["soon.test"][1][0]["mx"][0]["addresses"][0]["address"]]
