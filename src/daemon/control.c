@@ -143,12 +143,28 @@ take_queue_id(struct conn *c, const json_t *request)
 static json_t *
 verdict_object(const struct conn *c, const char *domain, const struct resolution *res)
 {
-	return json_pack("{s:s,s:s,s:b,s:s}", "domain", domain, "verdict",
+	json_t *o = json_pack("{s:s,s:s,s:b,s:s}", "domain", domain, "verdict",
 	    verdict_name(res->verdict), "pushed", (int)res->pushed, "enforcement",
 	    enforcement_of(c->control->parts.config));
+
+	if (res->verdict == VERDICT_NONE && resolve_doubtful(c->control->parts.resolver, domain))
+		json_object_set_new(o, "doubtful", json_true());
+	return o;
 }
 
 /* ---- want, await, refresh ---- */
+
+/* By the set of rules that the message is under, whose user, sender and listener may be told. */
+static const char *
+rule_for(const struct conn *c, const json_t *request, const char *domain)
+{
+	const struct config *config = c->control->parts.config;
+
+	return rule_name(choice_find(config->chosen, config->rules,
+	    json_string_value(json_object_get(request, "user")),
+	    json_string_value(json_object_get(request, "sender")),
+	    json_string_value(json_object_get(request, "listener")), domain));
+}
 
 static void
 do_want(struct conn *c, const json_t *request)
@@ -156,6 +172,7 @@ do_want(struct conn *c, const json_t *request)
 	const json_t *value = json_object_get(request, "domain");
 	struct resolution res = {VERDICT_NONE, true};
 	char domain[DOMAIN_MAX + 1];
+	json_t *o;
 
 	/* What cannot have a policy has none: no error for the milter to think about. */
 	if (json_is_string(value) && domain_normalize(json_string_value(value),
@@ -166,7 +183,9 @@ do_want(struct conn *c, const json_t *request)
 	if (!take_domain(c, value, domain))
 		return;
 	res = resolve_want(c->control->parts.resolver, domain);
-	answer(c, verdict_object(c, domain, &res));
+	o = verdict_object(c, domain, &res);
+	json_object_set_new(o, "rule", json_string(rule_for(c, request, domain)));
+	answer(c, o);
 }
 
 /* The end of an await or a refresh: settled, or the time is over. */

@@ -21,13 +21,15 @@
 #include "util/when.h"
 
 enum {
-	STOP_MS = 2000, /* for messages at their end when we stop */
+	ANSWER_MS = 100, /* mtastsd tells at once what it knows */
+	STOP_MS = 2000,  /* for messages at their end when we stop */
 	PROGRESS_MS =
 	    4000 /* between two signs of life; an MTA waits for 10 s, by FEATURE(`mtasts') 20 s */
 };
 
 static const struct config *cf;
 static atomic_int ending; /* messages in xxfi_eom */
+static sfsistat go_on;    /* to RCPT: no reply of ours, unless some may be refused there */
 
 /* --- one message: kept with libmilter's context, thrown away at its end --- */
 
@@ -52,7 +54,7 @@ macro(SMFICTX *ctx, const char *name)
 	return smfi_getsymval(ctx, (char *)(uintptr_t)name); /* libmilter does not write to it */
 }
 
-/* MAIL, RCPT and header get no reply of ours: SMFIP_NR_*. Without a message all goes unseen. */
+/* MAIL, header and mostly RCPT get no reply of ours: SMFIP_NR_*. Without a message all goes unseen. */
 static sfsistat
 on_mail(SMFICTX *ctx, char **argv UNUSED)
 {
@@ -64,6 +66,9 @@ on_mail(SMFICTX *ctx, char **argv UNUSED)
 		log_line(LOG_ERR, "out of memory: a message goes through unseen and untagged");
 	else if (smfi_setpriv(ctx, m) != MI_SUCCESS)
 		message_free(&m);
+	else
+		message_from(
+		    m, macro(ctx, "{auth_authen}"), macro(ctx, "f"), macro(ctx, "{daemon_name}"));
 	return SMFIS_NOREPLY;
 }
 
@@ -79,6 +84,51 @@ log_unknown(const char *why)
 		    why);
 }
 
+/* In the configuration that we started with; what counts now, mtastsd tells. */
+static bool
+has_rule(enum rule want)
+{
+	const struct rules *all[] = {cf->rules, cf->chosen};
+	enum rule rule;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (size_t j = 0; j < rules_count(all[i]); j++) {
+			(void)rules_pattern(all[i], j, &rule);
+			if (rule == want)
+				return true;
+		}
+	return false;
+}
+
+/* Whether a rule may refuse a recipient here, instead of a bounce later. */
+static bool
+refuses(enum rule rule)
+{
+	return rule == RULE_REFUSE || (rule == RULE_HOLD && cf->milter_hold == HOLD_TEMPFAIL);
+}
+
+/* A site that requires a policy tells the client at once when it is known that there is none. */
+static sfsistat
+judge(SMFICTX *ctx, struct message *m, const char *domain)
+{
+	char text[DOMAIN_MAX + 96];
+	enum rule rule;
+	bool for_good;
+
+	if (go_on == SMFIS_NOREPLY || !message_unmet(m, domain, ANSWER_MS, &rule) || !refuses(rule))
+		return go_on;
+	for_good = rule == RULE_REFUSE;
+	snprintf(text, sizeof(text),
+	    "mtasts: this site requires an MTA-STS policy, and %s has none that is valid", domain);
+	if (smfi_setreply(ctx, for_good ? (char[]){"550"} : (char[]){"450"},
+		for_good ? (char[]){"5.7.1"} : (char[]){"4.7.1"}, text) != MI_SUCCESS)
+		log_line(LOG_ERR, "libmilter does not take the reply \"%s\"", text);
+	message_refused(m);
+	log_line(LOG_INFO, "qid=%s domain=%s refused=%s", message_qid(m), domain,
+	    for_good ? "5.7.1" : "4.7.1");
+	return for_good ? SMFIS_REJECT : SMFIS_TEMPFAIL;
+}
+
 static sfsistat
 on_rcpt(SMFICTX *ctx, char **argv)
 {
@@ -92,12 +142,12 @@ on_rcpt(SMFICTX *ctx, char **argv)
 	struct errmsg why = {""};
 
 	if (m == NULL)
-		return SMFIS_NOREPLY;
+		return go_on;
 	message_queue_id(m, macro(ctx, "i"));
 	switch (outbound_domain(&rcpt, domain, &why)) {
 	case OUTBOUND_YES:
 		message_rcpt(m, domain, rcpt.addr);
-		break;
+		return judge(ctx, m, domain);
 	case OUTBOUND_NO:
 		log_line(LOG_DEBUG, "rcpt=%s no policy to ask for: %s", argv[0], why.text);
 		break;
@@ -105,7 +155,7 @@ on_rcpt(SMFICTX *ctx, char **argv)
 		log_unknown(why.text);
 		break;
 	}
-	return SMFIS_NOREPLY;
+	return go_on;
 }
 
 static sfsistat
@@ -255,14 +305,15 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 				     (cf->milter_hold == HOLD_QUARANTINE ? SMFIF_QUARANTINE : 0));
 	if ((actions & SMFIF_SETSYMLIST) != 0) {
 		*our_actions |= SMFIF_SETSYMLIST;
-		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char[]){"i"});
+		smfi_setsymlist(ctx, SMFIM_ENVFROM, (char[]){"i f {auth_authen} {daemon_name}"});
 		smfi_setsymlist(
 		    ctx, SMFIM_ENVRCPT, (char[]){"{rcpt_mailer} {rcpt_host} {rcpt_addr}"});
 		/* Sendmail heeds a list for EOM only where there is one for EOH. */
 		smfi_setsymlist(ctx, SMFIM_EOH, (char[]){"{quarantine}"});
 		smfi_setsymlist(ctx, SMFIM_EOM, (char[]){"{quarantine}"});
 	}
-	*our_steps = (steps & skip) | SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR;
+	*our_steps = (steps & skip) | SMFIP_NR_MAIL | SMFIP_NR_HDR |
+		     (go_on == SMFIS_NOREPLY ? SMFIP_NR_RCPT : 0);
 	*our_f2 = *our_f3 = 0;
 	return SMFIS_CONTINUE;
 }
@@ -309,6 +360,10 @@ filter_open(const struct config *config, struct errmsg *em)
 	char text[SOCK_TEXT_MAX];
 
 	cf = config;
+	go_on = (has_rule(RULE_REFUSE) && refuses(RULE_REFUSE)) ||
+			(has_rule(RULE_HOLD) && refuses(RULE_HOLD))
+		    ? SMFIS_CONTINUE
+		    : SMFIS_NOREPLY;
 	if (!sock_parse(cf->milter_socket, &a, em))
 		return false;
 	spare_init(&a);

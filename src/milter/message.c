@@ -26,7 +26,9 @@ struct domain {
 	char *name;
 	enum tag verdict;
 	bool pushed, shown;
-	bool heard; /* mtastsd has answered, and enforces */
+	bool heard;     /* mtastsd has answered, and enforces */
+	bool doubtful;  /* none, but DNS has not confirmed it */
+	enum rule rule; /* of the site, for this message */
 };
 
 struct rcpt {
@@ -34,8 +36,11 @@ struct rcpt {
 	size_t domain;
 };
 
+enum { FROM = 3 };
+
 struct message {
 	const char *control, *header;
+	char *from[FROM]; /* user, sender, listener */
 	char queue_id[MESSAGE_QID_MAX + 1];
 	struct domain *domains; /* in the order of the want requests */
 	size_t *sorted;         /* indices of domains, by name */
@@ -83,11 +88,23 @@ message_free(struct message **m)
 		free((*m)->domains[i].name);
 	for (size_t i = 0; i < (*m)->nrcpts; i++)
 		free((*m)->rcpts[i].addr);
+	for (size_t i = 0; i < FROM; i++)
+		free((*m)->from[i]);
 	free((*m)->domains);
 	free((*m)->sorted);
 	free((*m)->rcpts);
 	free(*m);
 	*m = NULL;
+}
+
+void
+message_from(struct message *m, const char *user, const char *sender, const char *listener)
+{
+	const char *const from[FROM] = {user, sender, listener};
+
+	for (size_t i = 0; i < FROM; i++)
+		if (from[i] != NULL && m->from[i] == NULL)
+			m->from[i] = strndup(from[i], ADDR_LOG_MAX);
 }
 
 /* Letters and digits only, so that it can stand in a log line and in JSON as it is. */
@@ -230,13 +247,26 @@ dial(struct message *m)
 	return m->client != NULL;
 }
 
+static enum rule
+rule_of(const char *name)
+{
+	for (enum rule rule = RULE_OPTIONAL; rule <= RULE_DISABLE; rule++)
+		if (strcmp(name, rule_name(rule)) == 0)
+			return rule;
+	return RULE_OPTIONAL;
+}
+
 static void
 note_answer(struct domain *d, const json_t *answer)
 {
 	const char *mode = json_string_value(json_object_get(answer, "enforcement"));
+	const char *rule = json_string_value(json_object_get(answer, "rule"));
 
 	d->verdict = tag_of_verdict(json_string_value(json_object_get(answer, "verdict")));
 	d->pushed = json_is_true(json_object_get(answer, "pushed"));
+	if (rule != NULL)
+		d->rule = rule_of(rule);
+	d->doubtful = json_is_true(json_object_get(answer, "doubtful"));
 	d->heard = mode != NULL && strcmp(mode, "on") == 0;
 }
 
@@ -272,6 +302,18 @@ drain(struct message *m)
 		hang_up(m, LINK_BROKEN, &em);
 }
 
+static json_t *
+want_request(const struct message *m, const char *name)
+{
+	static const char *const members[] = {"user", "sender", "listener"};
+	json_t *request = json_pack("{ss ss}", "cmd", "want", "domain", name);
+
+	for (size_t i = 0; request != NULL && i < FROM; i++)
+		if (m->from[i] != NULL) /* what is not UTF-8 chooses no set */
+			(void)json_object_set_new(request, members[i], json_string(m->from[i]));
+	return request;
+}
+
 /* Asks for the domain just added, and takes earlier answers, so that neither's buffer fills. */
 static void
 want(struct message *m)
@@ -283,8 +325,7 @@ want(struct message *m)
 			return;
 		m->asked = m->answered = m->ndomains - 1;
 	}
-	if (m->link != LINK_UP ||
-	    !send_request(m, json_pack("{ss ss}", "cmd", "want", "domain", name)))
+	if (m->link != LINK_UP || !send_request(m, want_request(m, name)))
 		return;
 	m->asked++;
 	drain(m);
@@ -304,6 +345,50 @@ message_rcpt(struct message *m, const char *domain, const char *addr)
 		m->left_out++;
 	if (!found)
 		want(m);
+}
+
+/* Takes answers to want until that of domains[i] is there, or the time is over. */
+static void
+collect_until(struct message *m, size_t i, long until)
+{
+	struct errmsg em = {""};
+	enum client_result r = CLIENT_OK;
+	json_t *answer;
+
+	while (m->link == LINK_UP && m->answered <= i && r == CLIENT_OK) {
+		long left = until - when_monotonic_ms();
+
+		r = client_wait(m->client, left > 0 ? (int)left : 0, &answer, &em);
+		if (r == CLIENT_OK) {
+			note_answer(&m->domains[m->answered++], answer);
+			json_decref(answer);
+		}
+	}
+	if (r == CLIENT_AWAY)
+		hang_up(m, LINK_BROKEN, &em);
+}
+
+bool
+message_unmet(struct message *m, const char *domain, long wait_ms, enum rule *rule)
+{
+	bool found;
+	size_t at = place_of(m, domain, &found);
+	const struct domain *d;
+
+	if (!found)
+		return false;
+	collect_until(m, m->sorted[at], when_monotonic_ms() + wait_ms);
+	d = &m->domains[m->sorted[at]];
+	*rule = d->rule;
+	return d->heard && rule_requires(d->rule) && !d->doubtful &&
+	       (d->verdict == TAG_NONE || d->verdict == TAG_TESTING);
+}
+
+void
+message_refused(struct message *m)
+{
+	if (m->nrcpts > 0)
+		free(m->rcpts[--m->nrcpts].addr);
 }
 
 /* --- headers --- */
@@ -406,7 +491,8 @@ pick_unsettled(struct message *m, bool shown, size_t max, size_t pick[MESSAGE_AW
 	for (size_t i = 0; i < m->ndomains; i++) {
 		const struct domain *d = &m->domains[i];
 
-		if (d->shown != shown || (d->verdict != TAG_PENDING && d->pushed))
+		if (d->shown != shown || d->rule == RULE_DISABLE ||
+		    (d->verdict != TAG_PENDING && d->pushed))
 			continue;
 		if (n < max)
 			pick[n++] = i;
@@ -495,7 +581,7 @@ message_unsettled(const struct message *m, const char **domains, size_t max)
 	for (size_t i = 0; i < m->ndomains && n < max; i++) {
 		const struct domain *d = &m->domains[i];
 
-		if (d->heard &&
+		if (d->heard && d->rule != RULE_DISABLE &&
 		    (d->verdict == TAG_PENDING || (d->verdict == TAG_ENFORCE && !d->pushed)))
 			domains[n++] = d->name;
 	}

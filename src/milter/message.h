@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "milter/tag.h"
+#include "policy/rules.h"
 #include "util/errmsg.h"
 
 /* Limits of one message. What is beyond is left to the check at delivery, and logged. */
@@ -29,6 +30,9 @@ struct message;
 MUST_USE struct message *message_new(const char *control, const char *header);
 void message_free(struct message **m); /* NULL-safe */
 
+/* Who sent it, for the site's rules; NULL: not known. As policy/choice.h has it. */
+void message_from(struct message *m, const char *user, const char *sender, const char *listener);
+
 /* Sets the queue id when one is given; the MTA may tell it early or late. */
 void message_queue_id(struct message *m, const char *queue_id);
 
@@ -42,6 +46,16 @@ const char *message_qid(const struct message *m);
  *   addr    for the log
  */
 void message_rcpt(struct message *m, const char *domain, const char *addr);
+
+/*
+ * Does mtastsd say within wait_ms that the site requires a policy of this recipient's domain, and
+ * that there is none that is valid and enforced? Then rule is RULE_HOLD or RULE_REFUSE. False as
+ * well while it does not know, cannot be asked, or observes.
+ */
+bool message_unmet(struct message *m, const char *domain, long wait_ms, enum rule *rule);
+
+/* The last recipient has been refused. */
+void message_refused(struct message *m);
 
 /* Looks at one header: a To or Cc, or a copy of the tag that is not ours. */
 void message_header(struct message *m, const char *name, const char *value);

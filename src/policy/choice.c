@@ -77,6 +77,52 @@ choice_add(struct rules *chosen, enum choice who, const char *text, const struct
 			    rules_put(chosen, CHOICE_ANY, RULE_OPTIONAL, em));
 }
 
+/* The key for all the rest in the set that name chooses; false: it chooses none. */
+static bool
+find_set(const struct rules *chosen, enum choice who, const char *name, char key[DOMAIN_MAX + 1])
+{
+	enum rule rule;
+	size_t n = strlen(prefixes[who]);
+
+	if (name == NULL || name[0] == '\0' || n + strlen(name) + 1 > DOMAIN_MAX)
+		return false;
+	strcpy(key, prefixes[who]);
+	for (; *name != '\0'; name++)
+		key[n++] = (char)ascii_lower((unsigned char)*name);
+	strcpy(key + n, ":");
+	return rules_get(chosen, key, &rule);
+}
+
+/* As rules_find(), behind the key of a set. */
+static enum rule
+find_in_set(const struct rules *chosen, const char *set, const char *domain)
+{
+	char key[2 * DOMAIN_MAX + 1];
+	enum rule rule = RULE_OPTIONAL;
+
+	for (const char *rest = domain; rest != NULL; rest = strchr(rest + 1, '.')) {
+		snprintf(key, sizeof(key), "%s%s", set, rest);
+		if (rules_get(chosen, key, &rule))
+			return rule;
+	}
+	(void)rules_get(chosen, set, &rule);
+	return rule;
+}
+
+enum rule
+choice_find(const struct rules *chosen, const struct rules *others, const char *user,
+    const char *sender, const char *listener, const char *domain)
+{
+	const char *at = sender == NULL ? NULL : strrchr(sender, '@');
+	char set[DOMAIN_MAX + 1];
+
+	if (find_set(chosen, CHOICE_USER, user, set) ||
+	    find_set(chosen, CHOICE_SENDER, at == NULL ? NULL : at + 1, set) ||
+	    find_set(chosen, CHOICE_LISTENER, listener, set))
+		return find_in_set(chosen, set, domain);
+	return rules_find(others, domain, NULL);
+}
+
 bool
 choice_is_key(struct cursor key)
 {

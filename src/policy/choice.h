@@ -32,6 +32,16 @@ enum {
 MUST_USE bool choice_add(struct rules *chosen, enum choice who, const char *text,
     const struct rules *set, struct errmsg *em);
 
+/*
+ * The rule for a message and a normalised domain: of the set that the message is under, else of
+ * others. What chooses may be NULL or empty:
+ *   user      as Sendmail's {auth_authen} has it
+ *   sender    the envelope sender's address, without brackets
+ *   listener  {daemon_name}
+ */
+enum rule choice_find(const struct rules *chosen, const struct rules *others, const char *user,
+    const char *sender, const char *listener, const char *domain);
+
 /* Is this a key of that kind, whether it is in use or not? */
 bool choice_is_key(struct cursor key);
 

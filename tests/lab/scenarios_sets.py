@@ -82,3 +82,32 @@ def sets(lab, setup):
     lab.sender.run_queue()
     for msgid, states in want.items():
         compare(lab.fate(msgid), {rcpt: "delivered" if rcpt in ("u@none.test", "u@mute.test") else state for rcpt, state in states.items()})
+
+
+@scenario(ours="sets, milter: a recipient without the policy that a set requires is refused when it is named, with what the rules would say; with hold = tempfail also where it would wait; "
+               "others and other messages pass, and disable holds nothing up")
+def sets_at_rcpt(lab, setup):
+    setup.settings = 'milter { wait = "30s" hold = tempfail }\n' + NO_NUDGE + \
+        'rules "strict" {\n sender = {"partner.test"}\n listener = {"MSA"}\n domain "none.test" { policy = require unmet = refuse }\n domain "wait.test" { policy = require }\n' \
+        ' domain "mute.test" { policy = disable }\n}\n'
+    setup.start(lab, mc=LISTENERS)
+    lab.domain("partner.test")
+    for name in ("none.test", "wait.test", "good.test", "mute.test"):
+        lab.domain(name, server="sink")
+    lab.policy(lab.domain("enforced.test", server="sink"))
+    lab.dns.servfail("_mta-sts.mute.test")
+    for name in ("none.test", "wait.test", "good.test", "enforced.test"):
+        lab.ours.ctl("refresh", name, check=False)
+    to = ["u@%s.test" % name for name in ("none", "wait", "good", "enforced")]
+    text = "<u@{0}.test>... mtasts: this site requires an MTA-STS policy, and {0}.test has none that is valid"
+    for port, sender in ((25, "x@partner.test"), (587, "alice@sender.test")):
+        msgid = lab.sender.new_id()
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="client.sender.test", timeout=30) as smtp:
+            refused_rcpts = smtp.sendmail(sender, to, lab.sender.message(to, msgid, sender).encode())
+        compare({rcpt: (code, why.decode()) for rcpt, (code, why) in refused_rcpts.items()},
+                {"u@none.test": (550, "5.7.1 " + text.format("none")), "u@wait.test": (450, "4.7.1 " + text.format("wait"))})
+        lab.sender.accepted[msgid] = to[2:]
+        lab.sender.wait_tried(msgid)
+        compare(lab.fate(msgid), {"u@good.test": "delivered", "u@enforced.test": "delivered"})
+    compare(lab.fate(by(lab, 25, "alice@sender.test", *to)), {rcpt: "delivered" for rcpt in to})
+    compare(lab.fate(by(lab, 587, "alice@sender.test", "u@mute.test")), {"u@mute.test": "delivered"})

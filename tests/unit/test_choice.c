@@ -60,6 +60,36 @@ each_rule_has_a_key_for_each_who_chooses(void **state UNUSED)
 }
 
 static void
+a_message_is_under_one_set(void **state UNUSED)
+{
+	static const struct {
+		const char *user, *sender, *listener, *domain;
+		enum rule want;
+	} t[] = {{NULL, NULL, NULL, "other.example", RULE_REFUSE},
+	    {"", "", "", "x.example", RULE_OPTIONAL},
+	    {"BOB+2bx", "u@b.example", "msa", "x.example", RULE_HOLD},
+	    {"bob+2bx", NULL, NULL, "one.example", RULE_REFUSE},
+	    {"bob+2bx", NULL, NULL, "a.b.below.example", RULE_DISABLE},
+	    {"bob+2bx", NULL, NULL, "below.example", RULE_HOLD},
+	    {"bob+2bx", NULL, NULL, "other.example", RULE_HOLD},
+	    {"carol", "u@A.example", "msa", "x.example", RULE_HOLD},
+	    {NULL, "\"a@b\"@a.example", NULL, "x.example", RULE_HOLD},
+	    {NULL, "MAILER-DAEMON", "MSA", "one.example", RULE_OPTIONAL},
+	    {NULL, "u@b.example", "msa", "other.example", RULE_OPTIONAL}};
+	struct rules *others = rules_new();
+
+	assert_true(rules_add(others, "other.example", RULE_REFUSE, NULL));
+	assert_true(choice_add(chosen, CHOICE_USER, "bob+x", set, NULL));
+	assert_true(choice_add(chosen, CHOICE_SENDER, "a.example", set, NULL));
+	assert_true(choice_add(chosen, CHOICE_LISTENER, "MSA", NULL, NULL));
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (choice_find(chosen, others, t[i].user, t[i].sender, t[i].listener,
+			t[i].domain) != t[i].want)
+			fail_msg("row %zu", i);
+	rules_free(&others);
+}
+
+static void
 what_cannot_choose_is_refused(void **state UNUSED)
 {
 	static const struct {
@@ -102,6 +132,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(
 		each_rule_has_a_key_for_each_who_chooses, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_message_is_under_one_set, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(what_cannot_choose_is_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 		a_key_that_is_too_long_for_the_map_is_refused, set_up, tear_down),

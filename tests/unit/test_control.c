@@ -123,15 +123,15 @@ each_request_has_its_answer(void **state UNUSED)
 		const char *request, *answer;
 	} t[] = {
 	    {"{\"cmd\":\"want\",\"domain\":\"Good.Example.\"}",
-		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true,\"enforcement\":\"on\"}"},
+		"{\"domain\":\"good.example\",\"verdict\":\"enforce\",\"pushed\":true,\"enforcement\":\"on\",\"rule\":\"optional\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"none.example\",\"queue_id\":\"A1\",\"more\":[1]}",
-		"{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
+		"{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\",\"rule\":\"optional\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"off.example\"}",
-		"{\"domain\":\"off.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
+		"{\"domain\":\"off.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\",\"rule\":\"disable\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"[192.0.2.1]\"}",
 		"{\"domain\":\"[192.0.2.1]\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"}"},
 	    {"{\"cmd\":\"want\",\"domain\":\"new.example\"}",
-		"{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false,\"enforcement\":\"on\"}"},
+		"{\"domain\":\"new.example\",\"verdict\":\"undecided\",\"pushed\":false,\"enforcement\":\"on\",\"rule\":\"optional\"}"},
 	    {"{\"cmd\":\"await\",\"domains\":[\"none.example\",\"localhost\",\"GOOD.example\"],"
 	     "\"wait_ms\":0}",
 		"{\"verdicts\":[{\"domain\":\"none.example\",\"verdict\":\"none\",\"pushed\":true,\"enforcement\":\"on\"},"

@@ -57,9 +57,10 @@ answer_for(const char *name, bool awaited)
 	if (begins(name, "never") || begins(name, "mute") || begins(name, "late") ||
 	    begins(name, "watched"))
 		verdict = "undecided";
-	return json_pack("{ss ss sb ss}", "domain", name, "verdict", verdict, "pushed",
+	return json_pack("{ss ss sb ss ss}", "domain", name, "verdict", verdict, "pushed",
 	    strcmp(verdict, "undecided") != 0 && (awaited || !begins(name, "unpushed")),
-	    "enforcement", begins(name, "watched") ? "observe" : "on");
+	    "enforcement", begins(name, "watched") ? "observe" : "on", "rule",
+	    begins(name, "none-unruled") ? "optional" : "refuse");
 }
 
 /* NULL: an await with a mute or late domain is not answered, not even when its time is over. */
@@ -333,6 +334,34 @@ only_what_mtastsd_says_is_not_settled_may_be_held(void **state UNUSED)
 }
 
 static void
+a_domain_without_a_policy_is_told_at_once(void **state UNUSED)
+{
+	static const struct {
+		const char *domain;
+		bool want;
+	} t[] = {{"none.test", true}, {"testing.test", true}, {"enforce.test", false},
+	    {"never.test", false}, {"hang.test", false}, {"bad.test", false},
+	    {"none-unruled.test", false}};
+	enum rule rule;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct peer *p = peer_open();
+		struct message *m =
+		    message_to(p->address, "u@it", DOMAINS("slow.test", t[i].domain));
+
+		if (message_unmet(m, t[i].domain, 300, &rule) != t[i].want ||
+		    (t[i].want && rule != RULE_REFUSE))
+			fail_msg("%s", t[i].domain);
+		message_refused(m);
+		message_settle(m, 0, waiting, &(struct told){0, 0});
+		message_log(m);
+		message_free(&m);
+		peer_stop(p);
+		free(p);
+	}
+}
+
+static void
 the_tag_is_the_same_with_and_without_a_bcc(void **state UNUSED)
 {
 	static const char *const shown[] = {
@@ -603,6 +632,7 @@ main(void)
 	    cmocka_unit_test(a_policy_that_is_known_is_awaited_until_it_is_in_the_map),
 	    cmocka_unit_test(a_bcc_of_which_nothing_is_heard_does_not_change_the_tag),
 	    cmocka_unit_test(only_what_mtastsd_says_is_not_settled_may_be_held),
+	    cmocka_unit_test(a_domain_without_a_policy_is_told_at_once),
 	    cmocka_unit_test(the_tag_is_the_same_with_and_without_a_bcc),
 	    cmocka_unit_test(of_many_unsettled_domains_a_hundred_are_awaited_those_shown_first),
 	    cmocka_unit_test(without_mtastsd_nothing_waits_and_all_is_pending),
