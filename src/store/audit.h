@@ -20,7 +20,8 @@
 #define STORE_KEY_CREATED "created" /* seconds since the epoch */
 #define STORE_KEY_PROGRAM "program" /* version that last brought the store to its schema */
 
-enum { STORE_SCHEMA = 1 };
+/* 2: records of version 2, so that a program that cannot read them does not take them for damage */
+enum { STORE_SCHEMA = 2 };
 enum { DUE_TIME_LEN = 8 }; /* a key of STORE_DB_DUE: big endian time, then the domain */
 
 static inline void

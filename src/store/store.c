@@ -533,18 +533,19 @@ put_meta(struct store *st, MDB_txn *txn, const char *name, const char *text)
 	return mdb_put(txn, st->meta, &key, &val, 0);
 }
 
-/* A new store gets its schema; one that has a schema keeps it. */
+/* A new store, or one of an older schema, gets ours; what is in it is read as it is. */
 static int
 begin_schema(struct store *st, MDB_txn *txn)
 {
 	MDB_val key = text_value(STORE_KEY_SCHEMA), val;
 	char text[32];
 	int rc = mdb_get(txn, st->meta, &key, &val);
+	bool made = rc == MDB_NOTFOUND;
 
-	if (rc != MDB_NOTFOUND)
+	if (!made && (rc != 0 || audit_schema(cursor_of(val.mv_data, val.mv_size)) >= STORE_SCHEMA))
 		return rc;
 	snprintf(text, sizeof(text), "%jd", (intmax_t)time(NULL));
-	if ((rc = put_meta(st, txn, STORE_KEY_CREATED, text)) != 0 ||
+	if ((made && (rc = put_meta(st, txn, STORE_KEY_CREATED, text)) != 0) ||
 	    (rc = put_meta(st, txn, STORE_KEY_PROGRAM, PACKAGE_VERSION)) != 0)
 		return rc;
 	snprintf(text, sizeof(text), "%d", (int)STORE_SCHEMA);

@@ -405,7 +405,7 @@ def newer_schema(lab, setup):
     lab.domain("fresh.test")
     lab.ours.stop(lab.ours.daemon)
     path = lab.sender_machine.file(STORE + "/data.mdb")
-    rewrite(path, lambda old: re.sub(rb"(?s)schema1", b"schema7", old))
+    rewrite(path, lambda old: re.sub(rb"(?s)schema2", b"schema7", old))
     before = open(path, "rb").read()
     assert b"schema7" in before, "this store keeps its schema in another way: mend this scenario"
     status, told = refuses_to_start(lab)

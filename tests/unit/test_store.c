@@ -835,7 +835,7 @@ a_newer_schema_is_refused_and_left_as_it_is(void **state UNUSED)
 	bool recovered;
 
 	change_database("meta", (MDB_val){6, (void *)(uintptr_t) "schema"},
-	    &(MDB_val){1, (void *)(uintptr_t) "2"});
+	    &(MDB_val){1, (void *)(uintptr_t) "3"});
 	change_database("meta", (MDB_val){7, (void *)(uintptr_t) "program"},
 	    &(MDB_val){5, (void *)(uintptr_t) "9.8.7"});
 	free(image.bytes);
@@ -851,6 +851,42 @@ a_newer_schema_is_refused_and_left_as_it_is(void **state UNUSED)
 		free(after.bytes);
 	}
 	free(image.bytes);
+}
+
+static void
+read_meta(const char *name, char text[8])
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_val key = {strlen(name), (void *)(uintptr_t)name}, val;
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 3), 0);
+	assert_int_equal(mdb_env_open(env, dir, 0, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
+	assert_int_equal(mdb_get(txn, dbi, &key, &val), 0);
+	snprintf(text, 8, "%.*s", (int)val.mv_size, (const char *)val.mv_data);
+	mdb_txn_abort(txn);
+	mdb_env_close(env);
+}
+
+static void
+an_older_schema_becomes_ours(void **state UNUSED)
+{
+	struct image image = small_store();
+	struct store *st;
+	char text[8] = "";
+
+	change_database("meta", (MDB_val){6, (void *)(uintptr_t) "schema"},
+	    &(MDB_val){1, (void *)(uintptr_t) "1"});
+	st = open_store();
+	assert_int_equal(number_of(st, "d7.test"), 7);
+	store_close(&st);
+	free(image.bytes);
+	read_meta("schema", text);
+	assert_string_equal(text, "2");
 }
 
 static void
@@ -1162,6 +1198,7 @@ main(void)
 	    TEST(an_index_that_lost_a_domain_is_built_anew),
 	    TEST(a_key_that_only_the_index_has_is_not_due_for_ever),
 	    TEST(a_newer_schema_is_refused_and_left_as_it_is),
+	    TEST(an_older_schema_becomes_ours),
 	    TEST(a_file_of_another_LMDB_format_is_refused_and_left_as_it_is),
 	    TEST(a_garbage_lock_file_does_no_harm),
 	    TEST(a_full_map_is_FULL_and_a_larger_one_goes_on),
