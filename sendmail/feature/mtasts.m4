@@ -310,7 +310,9 @@ Smtasts_ask1
 # the rule before the policy: that lookup ends by asking whether the map is whole
 R$+			$: $1 $| $>mtasts_site $1
 R$* $| $# $*		$#$2
-R$* $| $*		$: $1 $(mtasts_mac {mtasts_site} $@ $2 $)
+R$* $| $-		$: $1 $(mtasts_mac {mtasts_site} $@ $2 $)
+# Sendmail gives up on a name of more than 100 labels
+R$* $| $*		$: $1 $(mtasts_mac {mtasts_site} $@ hold $)
 R$+			$: $>mtasts_known $1
 R$# $*			$#$1
 R$* $| $*		$: <$&{mtasts_site}> $1 $| $2
@@ -332,6 +334,7 @@ R<pushed> $# $*		$#$1
 R<pushed> $* $| enforce	$@ $1 $| enforce
 R<pushed> $* $| none	$: <$&{mtasts_site}> $1
 R<optional> $*		$@ $1 $| none
+R<pushed> $* $| $*	$: <pushed> $1
 R<$*> $+		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $2 " is being pushed"
 R$* $| wait		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known yet"
 # nothing flows unchecked where a policy is required

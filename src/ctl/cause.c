@@ -41,6 +41,21 @@ cause_of(const char *reason)
 	return CAUSE_OURS;
 }
 
+bool
+cause_domain(const char *reason, char out[DOMAIN_MAX + 1])
+{
+	static const char *const before[] = {"mtasts: policy of ", " for "};
+	enum cause cause = cause_of(reason);
+	const char *name = NULL;
+
+	if (cause == CAUSE_UNKNOWN || cause == CAUSE_CHECK)
+		name = strstr(reason, before[cause == CAUSE_CHECK]);
+	if (name == NULL)
+		return false;
+	name += strlen(before[cause == CAUSE_CHECK]);
+	return domain_normalize(name, strcspn(name, " :"), out, NULL) == DOMAIN_OK;
+}
+
 const char *
 cause_name(enum cause cause)
 {

@@ -9,6 +9,8 @@
 
 #include <jansson.h>
 
+#include "policy/domain.h"
+
 enum cause {
 	CAUSE_UNTRIED,    /* no reason noted */
 	CAUSE_UNKNOWN,    /* the policy was not known, or not pushed */
@@ -23,6 +25,12 @@ enum cause {
 /* The reason of an M line of a queue file. */
 enum cause cause_of(const char *reason);
 const char *cause_name(enum cause cause); /* "untried", ... */
+
+/*
+ * The policy domain that a reason of CAUSE_UNKNOWN or CAUSE_CHECK names: that of the next hop, which
+ * need not be the recipient's. False: it names none.
+ */
+bool cause_domain(const char *reason, char out[DOMAIN_MAX + 1]);
 
 /* Ours; false too when it cannot be told from the reason alone. */
 bool cause_is_ours(enum cause cause);

@@ -260,6 +260,22 @@ struct message {
 	char gives_up[WHEN_RFC3339_MAX];
 };
 
+/*
+ * The policy domain that a recipient waits for: its own, or the smart host or mailertable entry that
+ * its reason names. A reason of the whole message may be another recipient's.
+ */
+static const char *
+waits_for(const struct message *m, const struct qf_rcpt *rcpt, const char *reason,
+    char named[DOMAIN_MAX + 1])
+{
+	if (!cause_domain(reason, named))
+		return rcpt->domain;
+	for (size_t i = 0; i < m->qf.n_rcpts; i++)
+		if (strcmp(m->qf.rcpts[i].domain, named) == 0)
+			return rcpt->domain;
+	return named;
+}
+
 /* One recipient: why it waits. NULL: the daemon failed. */
 static json_t *
 explain_rcpt(const struct invocation *inv, struct knowledge *k, const struct message *m,
@@ -268,7 +284,9 @@ explain_rcpt(const struct invocation *inv, struct knowledge *k, const struct mes
 	const char *reason = *rcpt->reason != '\0' ? rcpt->reason : m->qf.reason;
 	bool quarantined = strncmp(m->qf.quarantine, "mtasts: ", strlen("mtasts: ")) == 0;
 	enum cause cause = quarantined ? CAUSE_QUARANTINE : cause_of(reason);
-	json_t *entry = *rcpt->domain == '\0' ? json_null() : entry_of(inv, k, rcpt->domain);
+	char named[DOMAIN_MAX + 1];
+	const char *domain = waits_for(m, rcpt, reason, named);
+	json_t *entry = *domain == '\0' ? json_null() : entry_of(inv, k, domain);
 	struct cause_facts f = {.reason = quarantined ? m->qf.quarantine : reason,
 	    .entry = entry,
 	    .daemon = k->client != NULL,
@@ -277,10 +295,9 @@ explain_rcpt(const struct invocation *inv, struct knowledge *k, const struct mes
 	if (entry == NULL)
 		return NULL;
 	return json_pack("{s:s,s:s?,s:s?,s:s,s:b,s:o,s:o,s:o}", "address", rcpt->address, "domain",
-	    *rcpt->domain == '\0' ? NULL : rcpt->domain, "reason",
-	    *f.reason == '\0' ? NULL : f.reason, "cause", cause_name(cause), "ours",
-	    (int)cause_is_ours(cause), "answer", cause_answer(cause, &f), "advice",
-	    cause_advice(cause, &f), "entry", entry);
+	    *domain == '\0' ? NULL : domain, "reason", *f.reason == '\0' ? NULL : f.reason, "cause",
+	    cause_name(cause), "ours", (int)cause_is_ours(cause), "answer", cause_answer(cause, &f),
+	    "advice", cause_advice(cause, &f), "entry", entry);
 }
 
 static json_t *

@@ -1,6 +1,7 @@
 """What the site itself demands: `domain` sections (optional, require, disable) on top of the policies."""
 
 import os
+import re
 import signal
 import time
 
@@ -12,7 +13,7 @@ from setups import MAP
 from steps import compare, in_parallel, reasons, states, tried, tried_each
 
 HOLD, REFUSE = refused(451, "4.7.1", "this site requires an MTA-STS policy, and .* has none that is valid"), refused(554, "5.7.1", "this site requires")
-WAITS, PUSHED = refused(451, "4.4.3", "not known yet"), refused(451, "4.4.3", "being pushed")
+WAITS, PUSHED = refused(451, "4.4.3", "not known yet"), refused(451, "4.4.3", r'policy of " enf . test " is being pushed')
 SITE = {":site:": "optional", ":site:hold.test": "hold", ":site:refuse.test": "refuse", ":site:.below.test": "hold", ":site:but.below.test": "optional", ":site:.off.below.test": "disable",
         ":site:good.test": "hold", ":site:known.test": "refuse", ":site:wait.test": "hold", ":site:enf.test": "refuse", ":site:perm.test": "refuse", ":site:off.test": "disable"}
 
@@ -34,6 +35,9 @@ def rules_of_the_site(lab, setup):
     rules.table("Local_tls_rcpt", [(session("OK", "mxa.good.test"),) + row for row in rows + refuse])
     rules.map(**{**SITE, ":site:": "hold"})
     rules.table(COMPAT, [("u@fresh.test", HOLD), ("u@below.test", HOLD), ("u@but.below.test", PASSED), ("u@off.test", PASSED), ("u@good.test", PASSED), ("u@[10.98.0.9]", PASSED)])
+    out = lab.sender.machine.run(["/usr/sbin/sendmail", "-bt"], stdin=".Dhx\n.D{time}%d\nmtasts_compat u@%sbelow.test\n" % (NOW, "a." * 105), check=False).stdout
+    lab.forgiven.append("SYSERR.*(Infinite loop in ruleset mtasts_site|excessive recursion .* ruleset Mailertable)")
+    assert "Infinite loop" in out and re.search("mtasts_compat +returns: .*this site requires", out), out  # more labels than Sendmail's rules go through
     rules.map(**{**SITE, ":ready:": "obs"})
     rules.table(COMPAT, [(address, PASSED) for address, _want in rows])
     drop(lab)
@@ -157,6 +161,9 @@ def smart_hosts(lab, setup):
     why = reasons(lab, sent)
     for name, text in (("badcert.test", "validation-failure"), ("badmx.test", "validation-failure"), ("outside.test", "mx-mismatch at outside.test for outside.test"), ("weaker.test", "validation-failure")):
         assert text in why[name], (name, why[name])
+    qid = next(item.qid for item in lab.sender.queue() if item.msgid == sent["badcert.test"])
+    told = lab.ours.ctl("explain", qid)["recipients"][0]
+    assert told["domain"] == "bad.test" and told["entry"]["verdict"] == "enforce", told
     assert not lab.web.requests("brackets.test"), "the policy of a domain was looked up that mail for it is not measured by"
 
 

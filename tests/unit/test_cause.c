@@ -41,6 +41,30 @@ a_reason_is_ours_only_when_our_rules_gave_it(void **state UNUSED)
 }
 
 static void
+a_reason_names_the_domain_whose_policy_it_is_about(void **state UNUSED)
+{
+	static const struct {
+		const char *reason, *want;
+	} t[] = {
+	    {DEFERRED "mtasts: policy of A.test not known yet", "a.test"},
+	    {"mtasts: policy of a.test not known: mtastsd does not answer", "a.test"},
+	    {"mtasts: mx-mismatch at mx.b.test for a.test", "a.test"},
+	    {"mtasts: policy map /var/lib/mtasts/map/policy is not complete", NULL},
+	    {"mtasts: mx-mismatch", NULL},
+	    {"Deferred: 450 4.7.1 no time for a.test", NULL},
+	    {"", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char domain[DOMAIN_MAX + 1] = "";
+
+		if (cause_domain(t[i].reason, domain) != (t[i].want != NULL) ||
+		    (t[i].want != NULL && strcmp(domain, t[i].want) != 0))
+			fail_msg("row %zu: %s", i, domain);
+	}
+}
+
+static void
 the_answer_says_what_is_waited_for_and_until_when(void **state UNUSED)
 {
 	static const struct {
@@ -90,6 +114,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_reason_names_the_domain_whose_policy_it_is_about),
 	    cmocka_unit_test(a_reason_is_ours_only_when_our_rules_gave_it),
 	    cmocka_unit_test(the_answer_says_what_is_waited_for_and_until_when)};
 
