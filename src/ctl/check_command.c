@@ -13,6 +13,7 @@
 #include "ctl/survey.h"
 #include "site/client.h"
 #include "site/config.h"
+#include "site/privs.h"
 #include "store/store.h"
 #include "util/ascii.h"
 
@@ -336,6 +337,21 @@ read_config(const struct invocation *inv, struct config **config)
 	return EX_OK;
 }
 
+/*
+ * What the network sends is not parsed by root; whoever that leaves can read the store and ask the
+ * daemon.
+ */
+static int
+give_up_root(const struct invocation *inv, const struct config *config)
+{
+	bool ours = config != NULL && privs_user_exists(config->user, NULL);
+	struct errmsg em;
+
+	if (privs_drop(ours ? config->user : "nobody", &em))
+		return EX_OK;
+	return command_fail(inv, EX_OSERR, "%s", em.text);
+}
+
 int
 command_check(const struct invocation *inv)
 {
@@ -346,6 +362,8 @@ command_check(const struct invocation *inv)
 
 	signal(SIGPIPE, SIG_IGN); /* survey.h */
 	run.config = config;
+	if (code == EX_OK)
+		code = give_up_root(inv, config);
 	if (code == EX_OK)
 		code = inv->all ? names_from_cache(inv, config, &names)
 				: names_from_operands(inv, &names);

@@ -99,6 +99,8 @@ def on_terminal(lab, *args, env=None):
         if not piece:
             break
         text += piece
+        with open("/proc/%d/status" % process.pid) as f:
+            assert "Uid:\t0\t" not in f.read(), "root listens to the network"
     os.close(master)
     return process.wait(20), text.decode()
 
