@@ -106,7 +106,7 @@ ifdef(`confCACERT_PATH', `', `define(`confCACERT_PATH', `/etc/ssl/certs')')
 dnl Without a connection cache Sendmail disables it and complains at every start; the ostype of Debian sets it.
 undefine(`confHOST_STATUS_DIRECTORY')
 
-ifdef(`confRUN_AS_USER', `_MTASTS_WARN_(`confRUN_AS_USER is 'confRUN_AS_USER`: that user must be able to read '_MTASTS_MAP_`.db')')
+ifdef(`confRUN_AS_USER', `_MTASTS_WARN_(`confRUN_AS_USER is 'confRUN_AS_USER`: its group must be that of '_MTASTS_MAP_`.db and of the sockets, group = in mtasts.conf')')
 
 ifdef(`_MTA_STS_', `_MTASTS_WARN_(`FEATURE(sts) is there too; its rules are left out, remove that line')
 	undefine(`_MTA_STS_')')

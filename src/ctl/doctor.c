@@ -91,6 +91,7 @@ static const struct check {
     {"queue-time", "waiting mail is not returned before the wait for a policy ends",
 	check_queue_time, NEEDS_CF, "sendmail.mc:\ndefine(`confTO_QUEUERETURN', `5d')dnl"},
     {"run-as", "the user that Sendmail runs as can read the map", check_run_as_reads, NEEDS_CF,
+	"mtasts.conf: group = GROUP in sendmail_map, socketmap and milter, with that user's group, or "
 	"sendmail.mc: remove confRUN_AS_USER"},
     {"milter", "mtasts-milter is there, on its socket, and among the filters of every port",
 	check_milter_agrees, NEEDS_CF,
@@ -107,10 +108,12 @@ static const struct check {
 	check_submit_cnames_kept, NEEDS_SUBMIT, "submit.mc, before FEATURE(`msp'):\n" SUBMIT_LINE},
     {"user", "the user that mtastsd runs as exists", check_user_exists, NEEDS_NOTHING,
 	"adduser --system --group --no-create-home %u; or set another user in mtasts.conf"},
-    {"map-dir", "the map's directory is mode 750, of that user, group root", check_map_dir_closed,
-	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %d; chmod 750 %d"},
-    {"map-file", "the map's file is mode 640, of that user, group root", check_map_closed,
-	NEEDS_NOTHING, "start mtastsd once as root, or: chown %u:root %f; chmod 640 %f"},
+    {"map-dir", "the map's directory is mode 750, of that user and sendmail_map's group",
+	check_map_dir_closed, NEEDS_NOTHING,
+	"start mtastsd once as root, or: chown %u:%g %d; chmod 750 %d"},
+    {"map-file", "the map's file is mode 640, of that user and sendmail_map's group",
+	check_map_closed, NEEDS_NOTHING,
+	"start mtastsd once as root, or: chown %u:%g %f; chmod 640 %f"},
     {"map-parents", "no directory above the map can be written to by others", check_map_parents,
 	NEEDS_NOTHING, "chmod go-w that directory"},
     {"socket-parents", "no directory above the sockets can be written to by others",
@@ -221,7 +224,7 @@ doctor_snippet(const struct config *config, const struct build *build,
 }
 
 /*
- * Fills in what the table leaves open: @ the FEATURE line, %u the user, %f the map's file, %d its
+ * Fills in what the table leaves open: @ the FEATURE line, %u the user, %g the map's group, %f the map's file, %d its
  * directory.
  */
 static void
@@ -240,6 +243,8 @@ expand_remedy(const struct doctor_facts *facts, const char *remedy, struct text 
 			add(t, "%c", *p);
 		else if (*++p == 'u')
 			add(t, "%s", facts->config->user);
+		else if (*p == 'g')
+			add(t, "%s", facts->config->map_group);
 		else
 			add(t, "%.*s",
 			    *p == 'd' && slash != NULL ? (int)(slash - file) : (int)strlen(file),

@@ -34,6 +34,7 @@ struct doctor_facts {
 	struct cf *cf, *submit; /* NULL: not readable, the reason is in: */
 	struct errmsg cf_error, submit_error;
 	struct doctor_file map_dir, map;     /* of config->map_path */
+	gid_t map_gid;                       /* of config->map_group */
 	uid_t map_uid;                       /* of config->user; (uid_t)-1: no such user */
 	struct doctor_file ca_file, ca_path; /* of cf's options, when it has them */
 	uid_t run_as_uid;                    /* of cf's RunAsUser; (uid_t)-1: no such user */

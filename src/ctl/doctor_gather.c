@@ -42,7 +42,9 @@ look_at_map(struct doctor_facts *facts)
 {
 	char file[PATH_MAX], dir[PATH_MAX];
 	const struct passwd *pw = getpwnam(facts->config->user);
+	const struct group *gr = getgrnam(facts->config->map_group);
 
+	facts->map_gid = gr != NULL ? gr->gr_gid : (gid_t)-1;
 	facts->map_uid = pw != NULL ? pw->pw_uid : (uid_t)-1;
 	facts->map = facts->map_dir = look_at(NULL);
 	if (facts->config->map_path == NULL ||

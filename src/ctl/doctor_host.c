@@ -75,7 +75,7 @@ closed_to_others(const struct doctor_facts *f, const char *what, const struct do
 	}
 	errmsg_set(found, "%s of %s: mode %o, uid %lu, gid %lu", what, path,
 	    (unsigned)(file->mode & 07777), (unsigned long)file->uid, (unsigned long)file->gid);
-	return (file->mode & 0777) == mode && file->gid == 0 && file->uid == f->map_uid;
+	return (file->mode & 0777) == mode && file->gid == f->map_gid && file->uid == f->map_uid;
 }
 
 bool

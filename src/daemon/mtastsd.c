@@ -274,7 +274,7 @@ static bool
 own_dirs(const struct config *c, struct errmsg *em)
 {
 	return privs_own_dir(c->store_dir, c->user, NULL, 0700, em) &&
-	       (c->map_path == NULL || own_parent(c->map_path, c->user, "root", 02750, em));
+	       (c->map_path == NULL || own_parent(c->map_path, c->user, c->map_group, 02750, em));
 }
 
 /* The map file is made while we are root, so that it can have root's group. */

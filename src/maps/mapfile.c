@@ -650,9 +650,8 @@ check_file(const char *path, const struct stat *dir_st, const struct stat *st, s
 	else if (st->st_uid != owner)
 		errmsg_set(em, "%s: owned by uid %lu, mtastsd runs as %lu; chown mtasts:root %s",
 		    path, (unsigned long)st->st_uid, (unsigned long)owner, path);
-	else if (st->st_gid != dir_st->st_gid)
-		errmsg_set(em,
-		    "%s: its group is %lu, want that of its directory, %lu; chown mtasts:root %s",
+	else if (st->st_gid != dir_st->st_gid && chown(path, (uid_t)-1, dir_st->st_gid) != 0)
+		errmsg_set(em, "%s: its group is %lu, want that of its directory; chgrp %lu %s",
 		    path, (unsigned long)st->st_gid, (unsigned long)dir_st->st_gid, path);
 	else if (mode != closed && chmod(path, closed) != 0)
 		errmsg_set(em, "%s: others may use it (mode %o): %s; chmod 640 %s", path, mode,

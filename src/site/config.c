@@ -289,6 +289,15 @@ check_group(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 static int
+check_map_group(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (last_string(opt)[0] != '\0')
+		return check_group(cfg, opt);
+	cfg_error(cfg, "group = \"\": want a group, root where Sendmail runs as root");
+	return -1;
+}
+
+static int
 check_path(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *path = last_string(opt);
@@ -493,8 +502,8 @@ static cfg_opt_t https_options[] = {
     CFG_STR("ca_file", "", CFGF_NONE), CFG_STR("timeout", "60s", CFGF_NONE), CFG_END()};
 static cfg_opt_t map_options[] = {
     CFG_STR("path", LOCALSTATEDIR "/lib/mtasts/map/policy.db", CFGF_NONE),
-    CFG_INT("none_max", 200000, CFGF_NONE), CFG_STR("makemap", "", CFGF_NONE),
-    CFG_STR("type", "hash", CFGF_NONE), CFG_END()};
+    CFG_INT("none_max", 200000, CFGF_NONE), CFG_STR("group", "root", CFGF_NONE),
+    CFG_STR("makemap", "", CFGF_NONE), CFG_STR("type", "hash", CFGF_NONE), CFG_END()};
 static cfg_opt_t access_options[] = {CFG_STR("path", "", CFGF_NONE), CFG_END()};
 static cfg_opt_t nudge_options[] = {
     CFG_STR("address", "127.0.0.1:25", CFGF_NONE), CFG_INT("per_minute", 10, CFGF_NONE), CFG_END()};
@@ -554,13 +563,13 @@ set_checks(cfg_t *cfg)
 	    {"nudge|address", check_nudge}, {"dns|timeout", check_duration},
 	    {"https|ca_file", check_ca_file}, {"https|timeout", check_duration},
 	    {"sendmail_map|path", check_path}, {"sendmail_map|none_max", check_positive},
-	    {"sendmail_map|makemap", check_path}, {"sendmail_map|type", check_map_type},
-	    {"sendmail_map", check_map}, {"access_map|path", check_path},
-	    {"nudge|per_minute", check_positive}, {"milter|socket", check_socket},
-	    {"milter|mode", check_mode}, {"milter|wait", check_duration},
-	    {"milter|hold", check_hold}, {"release|socket", check_control},
-	    {"release|queue", check_path}, {"release|sendmail", check_path},
-	    {"milter|header", check_header}};
+	    {"sendmail_map|group", check_map_group}, {"sendmail_map|makemap", check_path},
+	    {"sendmail_map|type", check_map_type}, {"sendmail_map", check_map},
+	    {"access_map|path", check_path}, {"nudge|per_minute", check_positive},
+	    {"milter|socket", check_socket}, {"milter|mode", check_mode},
+	    {"milter|wait", check_duration}, {"milter|hold", check_hold},
+	    {"release|socket", check_control}, {"release|queue", check_path},
+	    {"release|sendmail", check_path}, {"milter|header", check_header}};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		cfg_set_validate_func(cfg, checks[i].option, checks[i].check);
@@ -628,6 +637,7 @@ config_of(cfg_t *cfg)
 	c->discoveries_max = (size_t)cfg_getint(cfg, "discoveries_max");
 	c->map_path = own_or_null(cfg, "sendmail_map|path");
 	c->map_none_max = (size_t)cfg_getint(cfg, "sendmail_map|none_max");
+	c->map_group = own(cfg_getstr(cfg, "sendmail_map|group"));
 	c->map_makemap = own_or_null(cfg, "sendmail_map|makemap");
 	c->map_type = own(cfg_getstr(cfg, "sendmail_map|type"));
 	c->access_path = own_or_null(cfg, "access_map|path");
@@ -739,6 +749,7 @@ config_free(struct config **config)
 	list_free(&c->dns_servers);
 	free(c->ca_file);
 	free(c->map_path);
+	free(c->map_group);
 	free(c->map_makemap);
 	free(c->map_type);
 	free(c->access_path);

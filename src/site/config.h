@@ -53,6 +53,7 @@ struct config {
 
 	char *map_path; /* the Sendmail policy map; NULL: off */
 	size_t map_none_max;
+	char *map_group;   /* of its directory and file: of the user that Sendmail reads it as */
 	char *map_makemap; /* the program that makes the map; NULL: libdb */
 	char *map_type;    /* of map: "hash", "btree" */
 	char *access_path; /* the access fragment; NULL: off */

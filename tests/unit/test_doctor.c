@@ -114,7 +114,8 @@ cf_with(const char *old, const char *new, const char *more)
 
 static char socketmap_socket[] = "unix:/run/mtasts/socketmap.sock";
 static char *socketmap_sockets[] = {socketmap_socket};
-static char user[] = "mtasts", map_type[] = "hash", map_path[] = "/var/lib/mtasts/map/policy.db",
+static char user[] = "mtasts", map_type[] = "hash", map_group[] = "root",
+	    map_path[] = "/var/lib/mtasts/map/policy.db",
 	    milter_socket[] = "unix:/run/mtasts/milter.sock";
 
 static struct config
@@ -123,6 +124,7 @@ good_config(void)
 	return (struct config){.user = user,
 	    .map_path = map_path,
 	    .map_type = map_type,
+	    .map_group = map_group,
 	    .socketmap = {.listen = {1, socketmap_sockets}},
 	    .milter_socket = milter_socket,
 	    .hold_max_s = 1800,

@@ -1,0 +1,30 @@
+"""Sendmails that are set up in other ways than Debian's: not as root, in queue groups, as two programs."""
+
+from scenario import scenario
+from steps import compare, reasons, states, tried, tried_each
+
+
+def late(lab, setup):
+    """A domain that only an alias leads to, settled after the message was held: the MTA is told, and then it is refused or taken."""
+    domain = lab.domain("late.test")
+    lab.policy(domain, delay_s=6)
+    lab.sender.aliases({"late": "u@late.test"})
+    msgid = tried(lab, "late@sender.test", becomes={"late@sender.test": ["u@late.test"]})
+    assert "not known yet" in reasons(lab, {"late": msgid})["late"], reasons(lab, {"late": msgid})
+    lab.ours.wait_verdict("late.test", "enforce")
+    lab.log.wait(r"to=<?u@late.test>?.*stat=Sent", 20)  # with no queue run of the MTA's own
+    assert lab.fate(msgid) == {"u@late.test": "delivered"}
+
+
+@scenario(ours="RunAsUser: with that user's group on map and sockets all is enforced, held and gone on with as ever, and doctor has nothing to say")
+def run_as_user(lab, setup):
+    setup.settings = "".join(section + " { group = smmta }\n" for section in ("sendmail_map", "socketmap", "milter"))
+    lab.sender_machine.run(["useradd", "--system", "--user-group", "-G", "smmta", "mtasts"])
+    setup.start(lab, mc=["define(`confRUN_AS_USER', `smmta')dnl"])
+    good, bad = lab.domain("good.test"), lab.domain("bad.test", "selfsigned")
+    setup.enforce(lab, good, bad)
+    compare(states(lab, tried_each(lab, ["good.test", "bad.test"])), {"good.test": "delivered", "bad.test": "queued"})
+    late(lab, setup)
+    done = lab.sender_machine.run(["/usr/sbin/mtastsctl", "doctor"], check=False)
+    wrong = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert not wrong and done.returncode == 0, done.stdout
