@@ -1,4 +1,4 @@
-/* site/config.h: mtasts.conf, read by all three programs. Errors name file and line. */
+/* site/config.h: mtasts.conf, read by all programs. Errors name file and line. */
 #ifndef SITE_CONFIG_H
 #define SITE_CONFIG_H
 
