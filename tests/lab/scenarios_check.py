@@ -53,7 +53,10 @@ def verdict_is_fate(lab, setup):
     lab.web.address("away.test", net.NOBODY_ADDRESS)
     lab.dns.set("nullmx.test", "MX", "0 .")
     lab.dns.set("implicit.test", "A", lab.mx_host("implicit.test", "selfsigned"))
-    names = [kind + ".test" for kind in kinds] + list(plain) + ["nullmx.test", "nosuchdomain.test", "implicit.test"]
+    for name, pattern in (("own.test", "own.test"), ("notown.test", "*.notown.test")):  # without MX records, under a policy
+        lab.mx_host(name, "good")
+        lab.policy(name, mx=[pattern])
+    names = [kind + ".test" for kind in kinds] + list(plain) + ["nullmx.test", "nosuchdomain.test", "implicit.test", "own.test", "notown.test"]
     lab.refused = [r"@nullmx\.test$", r"@nosuchdomain\.test$", r"@must\.test$"]
     lab.forgiven = [r"nosuchdomain"]
     sent = tried_each(lab, names)
@@ -67,14 +70,15 @@ def verdict_is_fate(lab, setup):
     types = {kind: found[kind + ".test"]["mx"][0]["type"] for kind in kinds}
     compare(types, {**{kind: None for kind in FITS}, **TYPES, "two": TYPES["selfsigned"], "twosan": TYPES["wrongsan"],
                     "twolist": TYPES["notlisted"]})
-    assert [found[name]["mail"] for name in ("needs.test", "must.test", "off.test")] == ["deferred", "bounced", "delivered"], found
+    compare({name: found[name]["mail"] for name in ("needs.test", "must.test", "off.test", "own.test", "notown.test")},
+            {"needs.test": "deferred", "must.test": "bounced", "off.test": "delivered", "own.test": "delivered", "notown.test": "deferred"})
     compare({name: found[name]["policy_host"] and found[name]["policy_host"]["result"] for name in plain},
             {"testing.test": "ok", "modenone.test": "ok", "norecord.test": None, "invalid.test": None, "twice.test": None,
              "unsafe.test": "sts-webpki-invalid", "away.test": "sts-policy-fetch-error", "needs.test": None, "must.test": None, "off.test": "ok"})
     assert {d["sni"] for d in lab.sinks.sessions if d["mx"].startswith("mx1.selfsigned.")} == {"mx1.selfsigned.test"}
     # over the cache: those with a policy, or that should have one
     status, answers = check(lab, "--all")
-    cached = {kind + ".test" for kind in kinds} | {"testing.test", "modenone.test", "unsafe.test", "away.test"}
+    cached = {kind + ".test" for kind in kinds} | {"testing.test", "modenone.test", "unsafe.test", "away.test", "own.test", "notown.test"}
     assert (status, {answer["domain"] for answer in answers}) == (FAILS_POLICY, cached), answers
     # the daemon's store says the same while no daemon runs, to its user
     lab.ours.stop(lab.ours.daemon)
