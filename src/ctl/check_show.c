@@ -72,7 +72,7 @@ put_txt(const struct page *page, const struct survey_domain *d)
 }
 
 /* When a certificate ends, in words. */
-static enum mark
+static void
 put_cert(const struct page *page, const struct cert *cert, bool fits)
 {
 	long days = (long)(cert->not_after - page->now) / WHEN_DAY_S;
@@ -91,7 +91,6 @@ put_cert(const struct page *page, const struct cert *cert, bool fits)
 	    cert->n_names > 0 ? names : "no DNS name",
 	    i < cert->n_names || cert->more > 0 ? ", ..." : "", over ? "expired" : "valid for",
 	    over ? -days : days, over ? " ago" : "");
-	return mark;
 }
 
 static void
