@@ -184,3 +184,20 @@ def merged(lab, setup):
             msgid = tried(lab, *order)
             lab.sender.run_queue()
             compare(lab.fate(msgid), {"u@routed.test": state, "u@named.test": state, "u@direct.test": "delivered", "u@strict.test": "queued"})
+
+
+@scenario(mapped="mail: what Sendmail sends to a hub or a relay for local names (MAIL_HUB, LUSER_RELAY) is measured by the policy of that host", seconds=60)
+def hubs(lab, setup):
+    lab.mx_host("hub.test", "selfsigned")
+    lab.mx_host("luser.test", "good", server="sink")
+    setup.start(lab, mc=["define(`MAIL_HUB', `[hub.test]')dnl"])
+    setup.enforce(lab, *lab.shared("hub.test", "hub.test"), *lab.shared("luser.test", "luser.test"))
+    sent = lab.sender.send("alice@sender.test")
+    lab.log.wait("ruleset=tls_rcpt, arg1=alice@.hub.test., .*validation-failure .*for hub.test", 20)
+    compare(lab.fate(sent), {"alice@sender.test": "queued"})
+    lab.sender.stop()
+    lab.sender.configure(["FEATURE(`mtasts', `milter=none')dnl", "define(`LUSER_RELAY', `relay:[luser.test]')dnl"])
+    lab.sender.start()
+    relayed = lab.sender.send("nosuch@sender.test", becomes={"nosuch@sender.test": ["nosuch@[luser.test]"]})
+    lab.log.wait("to=<nosuch@sender.test>.*mailer=relay.*stat=Sent", 20)
+    compare(lab.fate(relayed), {"nosuch@[luser.test]": "delivered"})
