@@ -163,6 +163,9 @@ divert(9)
 ###  mtasts: MTA-STS for each recipient, before and in the session
 ######################################################################
 
+# Sendmail has room for 95 names in braces, its own and those of all features; one too many, and mail bounces. So names that
+# are never needed at the same time are one: {mtasts_tmp}, {mtasts_key}, {mtasts_dom}.
+
 # Whose policy rules where an address goes? That of the next hop, RFC 8461 section 3.4: its own domain, or the smart
 # host or mailertable entry in its place. Several hosts are a list, a.test:b.test.
 # in: address; out: that domain without final dot, a list, or nothing
@@ -170,16 +173,16 @@ Smtasts_route
 R$*			$: $1 $| $>Recurse $1
 # routing failed for now: take the domain as it is written
 R$* $| $# error $*	$: <?> $>canonify $1
-R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_mailer} $@ esmtp $) $(mtasts_mac {mtasts_hop} $@ $2 $) $2
+R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_tmp} $@ esmtp $) $(mtasts_mac {mtasts_key} $@ $2 $) $2
 R<?> $*			$@
 # the mailer triple inside a map call sets its argument to the host
-R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_mailer} $@ $2 $) $(mtasts_mac {mtasts_hop} $3 $) $4
-R$* $| $# $- $*		$: $(mtasts_mac {mtasts_mailer} $@ $2 $) $(mtasts_mac {mtasts_hop} $3 $)
+R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_tmp} $@ $2 $) $(mtasts_mac {mtasts_key} $3 $) $4
+R$* $| $# $- $*		$: $(mtasts_mac {mtasts_tmp} $@ $2 $) $(mtasts_mac {mtasts_key} $3 $)
 R$+ .			$1
-R$*			$: $(mtasts_mac {mtasts_dom} $@ $1 $) $&{mtasts_hop}
+R$*			$: $(mtasts_mac {mtasts_dom} $@ $1 $) $&{mtasts_key}
 R$+ .			$1
 # what a mailer other than SMTP calls its host need not be one: local, LMTP, programs, files
-R$*			$: $1 $| $(mtasts_smtp $&{mtasts_mailer} $: other $)
+R$*			$: $1 $| $(mtasts_smtp $&{mtasts_tmp} $: other $)
 R$&{mtasts_dom} $| $*	$: $&{mtasts_dom} $| own
 R$* $| other		$@
 R$* $| $*		$: $1
@@ -254,12 +257,12 @@ R$*			$@ :site:
 # in: domain; out: optional, hold, refuse or disable; or an error
 Smtasts_site
 R$+			$: $1 $| $>mtasts_set
-R$* $| $*		$: $1 $(mtasts_mac {mtasts_set} $@ $2 $)
-R$+			$: $1 $| $(mtasts $&{mtasts_set} $: none $)
+R$* $| $*		$: $1 $(mtasts_mac {mtasts_key} $@ $2 $)
+R$+			$: $1 $| $(mtasts $&{mtasts_key} $: none $)
 R$* $| none		$@ optional
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
-R$* $| $*		$: <$2> $1 $| $(mtasts $&{mtasts_set}$1 $: none $)
-R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts $&{mtasts_set}.$3 $: none $)
+R$* $| $*		$: <$2> $1 $| $(mtasts $&{mtasts_key}$1 $: none $)
+R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts $&{mtasts_key}.$3 $: none $)
 R<$*> $* $| none	$@ $1
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
 R$* $| $*		$@ $2
@@ -290,7 +293,7 @@ R$* $| $*		$#error $@ $1 $: $2
 # Is the policy known, by the map or by mtastsd? Those of a list must all be.
 # in: domain or list; out: the same $| enforce or none; ok: it may pass, or an error
 Smtasts_ask
-R$* : $*		$: <> $1 : $2 $| $>mtasts_asks $1 : $2 $(mtasts_mac {mtasts_some} $@ none $)
+R$* : $*		$: <> $1 : $2 $| $>mtasts_asks $1 : $2 $(mtasts_mac {mtasts_tmp} $@ none $)
 R<> $* $| $# $*		$#$2
 R<> $* $| $*		$@ $1 $| $2
 R$*			$@ $>mtasts_ask1 $1
@@ -299,12 +302,12 @@ R$*			$@ $>mtasts_ask1 $1
 Smtasts_asks
 R$+ : $+		$: <$2> $>mtasts_ask1 $1
 R<$+> $# $*		$#$2
-R<$+> $* $| enforce	$: <$1> $(mtasts_mac {mtasts_some} $@ enforce $)
+R<$+> $* $| enforce	$: <$1> $(mtasts_mac {mtasts_tmp} $@ enforce $)
 R<$+> $*		$@ $>mtasts_asks $1
 R$+			$: <> $>mtasts_ask1 $1
 R<> $# $*		$#$1
 R<> $* $| enforce	$@ enforce
-R<> $*			$@ $&{mtasts_some}
+R<> $*			$@ $&{mtasts_tmp}
 
 Smtasts_ask1
 # the rule before the policy: that lookup ends by asking whether the map is whole
@@ -393,7 +396,7 @@ R<> $*			$@ ok
 R<$*> $*		$: $>mtasts_route $2
 R$# $*			$#$1
 R$@			$@ ok
-R$+			$: $1 $(mtasts_mac {mtasts_at} $@ $1 $) $| $>mtasts_ask $1
+R$+			$: $1 $(mtasts_mac {mtasts_dom} $@ $1 $) $| $>mtasts_ask $1
 R$* $| $# $*		$#$2
 R$* $| $* $| enforce	$@ enforce $1
 R$* $| $*		$@ ok $(mtasts_mac {mtasts_asked} $@ $1,$&i $)
@@ -413,7 +416,7 @@ R$* $| $* $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_passed} $@ yes $)
 # What tls_server is to say of a session with this recipient.
 Smtasts_wait
 R$*			$: $(mtasts_mac {mtasts_status} $@ $&{mtasts_status0} $) $(mtasts_mac {mtasts_text} $@ $&{mtasts_text0} $)
-R$*			$@ $(mtasts_mac {mtasts_waits} $@ $&{mtasts_at} $)
+R$*			$@ $(mtasts_mac {mtasts_waits} $@ $&{mtasts_dom} $)
 
 # A domain that tls_server is to check: once, and no more of them than macros can carry; the rest is left to tls_rcpt.
 # in: domain
@@ -436,15 +439,15 @@ R$+			$@ $>mtasts_session $1
 # Of a list it must meet one of the policies that are enforced.
 # in: domain or list; out: met, or ok where nothing is enforced, or an error
 Smtasts_session
-R$* : $*		$@ $>mtasts_sessions $1 : $2 $(mtasts_mac {mtasts_unmet} $)
+R$* : $*		$@ $>mtasts_sessions $1 : $2 $(mtasts_mac {mtasts_tmp} $)
 R$*			$@ $>mtasts_session1 $1
 
 Smtasts_sessions
 R$+ : $+		$: <$2> $>mtasts_session1 $1
 R<$+> met		$@ met
-R<$+> $# $*		$: <$1> $(mtasts_mac {mtasts_unmet} $@ yes $)
+R<$+> $# $*		$: <$1> $(mtasts_mac {mtasts_tmp} $@ yes $)
 R<$+> $*		$@ $>mtasts_sessions $1
-R$+			$: <$&{mtasts_unmet}> $>mtasts_session1 $1
+R$+			$: <$&{mtasts_tmp}> $>mtasts_session1 $1
 R<$*> met		$@ met
 R<$*> $# $*		$#$2
 R<yes> $*		$#error $@ $&{mtasts_status0} $: $&{mtasts_text0}
