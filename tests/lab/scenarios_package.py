@@ -65,7 +65,7 @@ def newcomer(lab, setup):
     session.say("a fresh machine with Sendmail; services are started by " + how)
     compare(states(lab, tried_each(lab, [good, bad, plain])), {"good.test": "delivered", "bad.test": "delivered", "plain.test": "delivered"})
     session.say("mail flows, also to bad.test, whose policy is broken by an attacker's certificate")
-    told = session.type("apt-get install -y " + deb, show=r"^Setting up mtasts|FEATURE|One line|^Then|enforcement")
+    told = session.type("apt-get install -y " + deb, show=r"^Setting up mtasts|FEATURE|One line|^Then|^Enforcement|^Proof")
     assert "ready, enforcement observe" in session.type("mtastsctl status", show="ready,")
     session.add_lines(told)
     session.type("make -C /etc/mail", show=r"\*\*\*")
