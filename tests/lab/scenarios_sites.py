@@ -1,5 +1,7 @@
 """Sendmails that are set up in other ways than Debian's: not as root, in queue groups, as two programs."""
 
+import os
+
 from scenario import scenario
 from steps import compare, reasons, states, tried, tried_each
 
@@ -28,3 +30,19 @@ def run_as_user(lab, setup):
     done = lab.sender_machine.run(["/usr/sbin/mtastsctl", "doctor"], check=False)
     wrong = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert not wrong and done.returncode == 0, done.stdout
+
+
+@scenario(ours="queue groups: a recipient that waits in a group of its own is gone on with when it is settled, beside another one of the same message "
+               "in the default group; both are enforced; beside FEATURE(access_db) the site has room for names of its own")
+def queue_groups(lab, setup):
+    slow = "/var/spool/mqueue/slow"
+    lab.sender_machine.run(["install", "-d", "-o", "smmta", "-g", "smmsp", "-m", "2750", slow])
+    setup.start(lab, mc=["FEATURE(`access_db')dnl", "FEATURE(`queuegroup')dnl", "QUEUE_GROUP(`slow', `P=%s, F=f, I=1h')dnl" % slow],
+                after=["LOCAL_CONFIG"] + ["D{site_name%d}x" % n for n in range(3)],  # of 96 in all: one too many bounces mail
+                access={"qgrp:late.test": "slow", "qgrp:bad.test": "slow"})
+    good, bad = lab.domain("good.test"), lab.domain("bad.test", "selfsigned")
+    setup.enforce(lab, good, bad)
+    msgid = tried(lab, "u@good.test", "u@bad.test")
+    assert lab.fate(msgid) == {"u@good.test": "delivered", "u@bad.test": "queued"}
+    assert [name for name in os.listdir(lab.sender_machine.file(slow)) if name.startswith("qf")], "not in its queue group"
+    late(lab, setup)

@@ -214,13 +214,13 @@ class Sender:
         return self.machine.run(["/usr/sbin/sendmail", "-qf"] + list(args), timeout=timeout)
 
     def queue(self):
-        """What the MTA's and the MSP's queue hold, read from the qf and hf files."""
+        """What the MTA's and the MSP's queue hold, read from the qf and hf files; queue groups are directories below."""
         found = []
         for name in ("mqueue", "mqueue-client"):
-            directory = self.machine.file("/var/spool/" + name)
-            for entry in sorted(os.listdir(directory)):
-                if entry[:2] in ("qf", "hf", "Qf"):
-                    found.append(self._read_qf(os.path.join(directory, entry), name))
+            for directory, _below, entries in os.walk(self.machine.file("/var/spool/" + name)):
+                for entry in sorted(entries):
+                    if entry[:2] in ("qf", "hf", "Qf"):
+                        found.append(self._read_qf(os.path.join(directory, entry), name))
         return [item for item in found if item is not None]
 
     @staticmethod
