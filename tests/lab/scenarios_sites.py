@@ -3,7 +3,9 @@
 import os
 
 from scenario import scenario
-from steps import compare, reasons, states, tried, tried_each
+from steps import compare, in_parallel, reasons, states, tags, tried, tried_each
+import sender
+import wait
 
 
 def late(lab, setup):
@@ -46,3 +48,32 @@ def queue_groups(lab, setup):
     assert lab.fate(msgid) == {"u@good.test": "delivered", "u@bad.test": "queued"}
     assert [name for name in os.listdir(lab.sender_machine.file(slow)) if name.startswith("qf")], "not in its queue group"
     late(lab, setup)
+
+
+MSA_MC = ["define(`confDOMAIN_NAME', `submit.sender.test')dnl", "FEATURE(`no_default_msa')dnl",
+          "define(`SMART_HOST', `relay:[127.0.0.1]')dnl", "define(`QUEUE_DIR', `/var/spool/msa')dnl", "define(`confPID_FILE', `/run/msa.pid')dnl", "undefine(`confHOST_STATUS_DIRECTORY')dnl",
+          "DAEMON_OPTIONS(`Name=MSA, Addr=127.0.0.1, Port=587, M=E')dnl", "FEATURE(`mtasts', `msp')dnl"]
+
+
+@scenario(ours="two Sendmails: a submission daemon on port 587 hands all to the MTA, which alone has the feature: what was submitted there, and by sendmail -t, "
+               "is tagged and enforced, and goes on when it is settled")
+def split(lab, setup):
+    machine = lab.sender_machine
+    machine.run(["install", "-d", "-m", "700", "/var/spool/msa"])
+    setup.start(lab)
+    machine.put("/etc/mail/msa.mc", sender.HEAD + "\n".join(MSA_MC) + "\n" + sender.MTA_TAIL)
+    machine.put("/etc/mail/msa.cf", machine.run(["m4", "/etc/mail/msa.mc"]).stdout)
+    msa = machine.popen(["/usr/sbin/sendmail", "-C/etc/mail/msa.cf", "-bD"])
+    wait.until("the MSA listens", lambda: machine.listens("127.0.0.1", 587), 10)
+    good, bad = lab.domain("good.test"), lab.domain("bad.test", "selfsigned")
+    setup.enforce(lab, good, bad)
+    names = ["good.test", "bad.test"]
+    sent = in_parallel(lambda name: lab.sender.send("u@" + name, port=587), names)
+    sent.update({name + " by -t": lab.sender.submit("u@" + name) for name in names})
+    for msgid in sent.values():
+        lab.sender.wait_tried(msgid)
+    compare({name: next(iter(lab.fate(msgid).values())) for name, msgid in sent.items()},
+            {name: "delivered" if name.startswith("good") else "queued" for name in sent})
+    assert [tags(lab, sent[name])["u@good.test"] for name in ("good.test", "good.test by -t")] == [["enforce"], ["enforce"]]
+    late(lab, setup)
+    msa.terminate()

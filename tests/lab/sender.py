@@ -184,11 +184,11 @@ class Sender:
                  "Date: " + email.utils.formatdate()] + list(headers)
         return "\r\n".join(lines + ["", body, ""])
 
-    def send(self, *rcpts, sender="alice@sender.test", to=None, headers=(), body="hello", msgid=None, becomes=None, timeout=70):
+    def send(self, *rcpts, sender="alice@sender.test", to=None, headers=(), body="hello", msgid=None, becomes=None, timeout=70, port=25):
         """Submit by SMTP; returns the Message-ID. becomes: {rcpt: [final recipients]} for aliases and the like."""
         msgid = msgid or self.new_id()
         text = self.message(to if to is not None else rcpts, msgid, sender, headers, body)
-        with smtplib.SMTP("127.0.0.1", 25, local_hostname="client.sender.test", timeout=timeout) as smtp:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="client.sender.test", timeout=timeout) as smtp:
             refused = smtp.sendmail(sender, list(rcpts), text.encode())
         self._accept(msgid, [r for r in rcpts if r not in refused], becomes)
         return msgid
