@@ -14,10 +14,12 @@ static void
 examine(struct cf *cf)
 {
 	static char user[] = "mtasts", path[] = "/m/policy", live[] = "unix:/l",
-		    milter[] = "unix:/m";
+		    milter[] = "unix:/m", group[] = "root", type[] = "hash";
 	char *listen[] = {live};
 	const struct config config = {.user = user,
 	    .map_path = path,
+	    .map_group = group,
+	    .map_type = type,
 	    .socketmap = {.listen = {1, listen}},
 	    .milter_socket = milter,
 	    .nudge_address = path,

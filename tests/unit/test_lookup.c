@@ -29,7 +29,7 @@ serve(void *arg)
 
 	if (fd >= 0 && recv(fd, s->request, sizeof(s->request) - 1, 0) > 0 && s->answer != NULL)
 		for (const char *p = s->answer; *p != '\0'; p++) /* in pieces */
-			(void)!write(fd, p, 1);
+			(void)send(fd, p, 1, MSG_NOSIGNAL);
 	if (fd >= 0)
 		close(fd);
 	return NULL;
