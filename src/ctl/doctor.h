@@ -56,8 +56,8 @@ struct doctor_facts {
 	struct errmsg unit;        /* a unit of systemd that is not as it should be; empty: none */
 	time_t alive_until;        /* the heartbeat, when the daemon answers */
 	struct errmsg fetch_error; /* why policies cannot be fetched; empty: not known to fail */
-	bool daemon_answers, lookup_answers, milter_answers;
-	struct errmsg daemon_error, lookup_error, milter_error;
+	bool daemon_answers, lookup_answers, milter_answers, release_answers;
+	struct errmsg daemon_error, lookup_error, milter_error, release_error;
 	bool daemon_observes, maps_agree; /* when it answers */
 	struct errmsg maps_error;
 };

@@ -20,8 +20,8 @@ doctor_check_fn check_cf_readable, check_submit_readable, check_rules_whole, che
 
 doctor_check_fn check_ca_set, check_run_as_reads, check_user_exists, check_map_dir_closed,
     check_map_closed, check_daemon_there, check_maps_in_step, check_enforcing, check_lookup_there,
-    check_milter_there, check_build, check_build_enough, check_built, check_running,
-    check_map_parents, check_socket_parents, check_clock, check_clock_kept, check_heartbeat,
-    check_resolver, check_validation, check_dane, check_fetches, check_units;
+    check_milter_there, check_release_there, check_build, check_build_enough, check_built,
+    check_running, check_map_parents, check_socket_parents, check_clock, check_clock_kept,
+    check_heartbeat, check_resolver, check_validation, check_dane, check_fetches, check_units;
 
 #endif

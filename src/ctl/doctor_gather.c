@@ -18,6 +18,7 @@
 #include "ctl/output.h"
 #include "ctl/peers.h"
 #include "site/client.h"
+#include "site/sock.h"
 #include "util/ascii.h"
 
 enum {
@@ -188,6 +189,16 @@ ask_daemon(struct doctor_facts *facts)
 	client_close(&client);
 }
 
+static bool
+connects(const char *address, struct errmsg *em)
+{
+	int fd = sock_connect(address, em);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static void
 look_at_sockets(struct doctor_facts *facts)
 {
@@ -200,6 +211,8 @@ look_at_sockets(struct doctor_facts *facts)
 	else
 		errmsg_set(&facts->lookup_error, "mtasts.conf has no socketmap socket");
 	facts->milter_answers = peer_is_filter(config->milter_socket, &facts->milter_error);
+	if (config->milter_hold == HOLD_QUARANTINE)
+		facts->release_answers = connects(config->release_socket, &facts->release_error);
 }
 
 struct build *

@@ -128,6 +128,13 @@ check_milter_there(const struct doctor_facts *f, struct errmsg *found)
 	return f->milter_answers;
 }
 
+bool
+check_release_there(const struct doctor_facts *f, struct errmsg *found)
+{
+	errmsg_set(found, "%s", f->release_error.text);
+	return f->config->milter_hold != HOLD_QUARANTINE || f->release_answers;
+}
+
 /* Does the .cf, with the arguments that are for it, do without this feature of the program? */
 static bool
 done_without(const struct doctor_facts *f, const char *feature)

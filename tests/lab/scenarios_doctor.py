@@ -149,6 +149,7 @@ class Plants:
         ("observing", lambda p: p.add("enforcement = observe", CONF), "+enforcement", "observe"),
         ("a stranger on the socket for live lookups", lambda p: p.stranger("/run/mtasts/socketmap.sock"), "lookup", "not mtastsd"),
         ("a stranger on the filter's socket", lambda p: p.stranger("/run/mtasts/milter.sock"), "filter", "no milter"),
+        ("a quarantine that nobody lets messages out of", lambda p: p.add("milter { hold = quarantine }", CONF), "release", "release"),
         ("another sendmail", lambda p: p.away(PROGRAM, "#!/bin/sh\necho postfix\n"), "build", "not of Sendmail"),
         ("a sendmail without the half", lambda p: p.away(PROGRAM, "#!/bin/sh\necho 'Version 8.15.2'\necho ' Compiled with: STARTTLS NAMED_BIND NEWDB MAP_REGEX'\n"), "build", "SOCKETMAP"),
         ("no sendmail.cf", lambda p: p.away(CF), "cf", CF),

@@ -357,8 +357,11 @@ a_site_without_daemon_is_not_asked_for_one(void **state UNUSED)
 	errmsg_set(&f.daemon_error, "away");
 	errmsg_set(&f.lookup_error, "away");
 	errmsg_set(&f.milter_error, "away");
+	errmsg_set(&f.release_error, "away");
 	f.daemon_answers = f.lookup_answers = f.milter_answers = false;
 	assert_string_equal(failed(&f), "daemon lookup filter");
+	config.milter_hold = HOLD_QUARANTINE;
+	assert_string_equal(failed(&f), "daemon lookup filter release");
 	cf_free(&cf);
 	cf = cf_with("Kmtastsq", "", "");
 	f.cf = f.submit = cf;
