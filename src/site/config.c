@@ -398,6 +398,11 @@ add_rule(struct rules *rules, cfg_t *cfg, cfg_opt_t *opt)
 	cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	struct errmsg em = {""};
 
+	if (cfg_getstr(sec, "unmet")[0] != '\0' &&
+	    strcmp(cfg_getstr(sec, "policy"), "require") != 0) {
+		cfg_error(cfg, "domain \"%s\": unmet goes with policy = require", cfg_title(sec));
+		return -1;
+	}
 	if (rules_add(rules, cfg_title(sec), rule_of(sec), &em))
 		return 0;
 	cfg_error(cfg, "domain \"%s\": %s", cfg_title(sec), em.text);
@@ -510,7 +515,7 @@ static cfg_opt_t nudge_options[] = {
 #define DOMAIN_SECTIONS \
 	CFG_SEC("domain", domain_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES)
 static cfg_opt_t domain_options[] = {
-    CFG_STR("policy", "optional", CFGF_NONE), CFG_STR("unmet", "hold", CFGF_NONE), CFG_END()};
+    CFG_STR("policy", "optional", CFGF_NONE), CFG_STR("unmet", "", CFGF_NONE), CFG_END()};
 static cfg_opt_t set_options[] = {CFG_STR_LIST("user", nobody, CFGF_NONE),
     CFG_STR_LIST("sender", nobody, CFGF_NONE), CFG_STR_LIST("listener", nobody, CFGF_NONE),
     DOMAIN_SECTIONS, CFG_END()};

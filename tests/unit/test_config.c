@@ -215,6 +215,7 @@ errors_name_file_line_and_remedy(void **state UNUSED)
 	    {"\ninclude(\"relative\")\n", 2, "begins with /"},
 	    {"domain \"a.example\" {\n policy = maybe\n}\n", 2, "optional, require or disable"},
 	    {"domain \"a.example\" {\n unmet = bounce\n}\n", 2, "hold or refuse"},
+	    {"domain \"a.example\" {\n unmet = refuse\n}\n", 3, "policy = require"},
 	    {"socketmap {\n listen = {\"inet:192.0.2.1:25\"}\n}\n", 2, "loopback"},
 	    {"control {\n listen = \"/run/x\"\n}\n", 2, "unix:/path"},
 	    {"milter {\n socket = banana\n}\n", 2, "unix:/path"},
