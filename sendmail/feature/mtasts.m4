@@ -114,6 +114,19 @@ ifdef(`_MTA_STS_', `_MTASTS_WARN_(`FEATURE(sts) is there too; its rules are left
 dnl _MTASTS_ALL_(list): the list as one text, however often the site has quoted it
 define(`_MTASTS_ALL_', ``,$*,'')
 
+dnl Sendmail has room for 95 macro names in braces, its own and those of all features; one too many, and mail bounces. So most of
+dnl ours have one letter, of those that no feature of Sendmail uses, and names that are never needed at the same time are one.
+define(`_MTASTS_TMP_', `D')
+define(`_MTASTS_KEY_', `E')
+define(`_MTASTS_DOM_', `G')
+define(`_MTASTS_VIA_', `I')
+define(`_MTASTS_CALL_', `J')
+define(`_MTASTS_PASSED_', `K')
+define(`_MTASTS_OTHER_', `N')
+define(`_MTASTS_BESIDE_', `P')
+define(`_MTASTS_BEFORE_', `Q')
+define(`_MTASTS_WAITS_', `T')
+
 dnl _MTASTS_ASK_(key, default, what stands there without live lookups)
 define(`_MTASTS_ASK_', `ifelse(_MTASTS_LIVE_, `none', `$3', `$(mtastsq $1 $: $2 $)')')
 
@@ -140,7 +153,7 @@ divert(92)undivert(9)
 divert(6)
 # MTA-STS: sendmail/README of mtasts tells what each line is for
 # the checksum of this file, set when it is installed: mtastsctl doctor compares
-D{mtasts_feature}@FEATURE_MARK@
+Kmtasts_feature null @FEATURE_MARK@
 ifdef(`_MTASTS_NO_ALTNAMES_', `dnl', `O SetCertAltnames=true')
 # no -o: a map that is missing must not look like an empty one
 Kmtasts _MTASTS_TYPE_ -T<TMPF> _MTASTS_MAP_
@@ -163,9 +176,6 @@ divert(9)
 ###  mtasts: MTA-STS for each recipient, before and in the session
 ######################################################################
 
-# Sendmail has room for 95 names in braces, its own and those of all features; one too many, and mail bounces. So names that
-# are never needed at the same time are one: {mtasts_tmp}, {mtasts_key}, {mtasts_dom}.
-
 # Whose policy rules where an address goes? That of the next hop, RFC 8461 section 3.4: its own domain, or the smart
 # host or mailertable entry in its place. Several hosts are a list, a.test:b.test.
 # in: address; out: that domain without final dot, a list, or nothing
@@ -173,17 +183,17 @@ Smtasts_route
 R$*			$: $1 $| $>Recurse $1
 # routing failed for now: take the domain as it is written
 R$* $| $# error $*	$: <?> $>canonify $1
-R<?> $* < @ $* > $*	$: $(mtasts_mac {mtasts_tmp} $@ esmtp $) $(mtasts_mac {mtasts_key} $@ $2 $) $2
+R<?> $* < @ $* > $*	$: $(mtasts_mac _MTASTS_TMP_ $@ esmtp $) $(mtasts_mac _MTASTS_KEY_ $@ $2 $) $2
 R<?> $*			$@
 # the mailer triple inside a map call sets its argument to the host
-R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac {mtasts_tmp} $@ $2 $) $(mtasts_mac {mtasts_key} $3 $) $4
-R$* $| $# $- $*		$: $(mtasts_mac {mtasts_tmp} $@ $2 $) $(mtasts_mac {mtasts_key} $3 $)
+R$* $| $# $- $* < @ $* > $*	$: $(mtasts_mac _MTASTS_TMP_ $@ $2 $) $(mtasts_mac _MTASTS_KEY_ $3 $) $4
+R$* $| $# $- $*		$: $(mtasts_mac _MTASTS_TMP_ $@ $2 $) $(mtasts_mac _MTASTS_KEY_ $3 $)
 R$+ .			$1
-R$*			$: $(mtasts_mac {mtasts_dom} $@ $1 $) $&{mtasts_key}
+R$*			$: $(mtasts_mac _MTASTS_DOM_ $@ $1 $) $&_MTASTS_KEY_
 R$+ .			$1
 # what a mailer other than SMTP calls its host need not be one: local, LMTP, programs, files
-R$*			$: $1 $| $(mtasts_smtp $&{mtasts_tmp} $: other $)
-R$&{mtasts_dom} $| $*	$: $&{mtasts_dom} $| own
+R$*			$: $1 $| $(mtasts_smtp $&_MTASTS_TMP_ $: other $)
+R$&_MTASTS_DOM_ $| $*	$: $&_MTASTS_DOM_ $| own
 R$* $| other		$@
 R$* $| $*		$: $1
 # the resolver reads b\097d.test as bad.test, a map as b097d.test, and to RFC 5321 it is nothing
@@ -195,8 +205,8 @@ R$* [ IPv6 $* ] $*	$1 $3
 R$* [ $* ] $*		$1 $2 $3
 R$* , $*		$1 : $2
 R$*			$: $>mtasts_hops $1
-R$&{mtasts_dom}		$@ $&{mtasts_dom} $(mtasts_mac {mtasts_via} $)
-R$*			$@ $1 $(mtasts_mac {mtasts_via} $@ :hop: $)
+R$&_MTASTS_DOM_		$@ $&_MTASTS_DOM_ $(mtasts_mac _MTASTS_VIA_ $)
+R$*			$@ $1 $(mtasts_mac _MTASTS_VIA_ $@ :hop: $)
 
 # in: hosts; out: those that can have a policy
 Smtasts_hops
@@ -257,12 +267,12 @@ R$*			$@ :site:
 # in: domain; out: optional, hold, refuse or disable; or an error
 Smtasts_site
 R$+			$: $1 $| $>mtasts_set
-R$* $| $*		$: $1 $(mtasts_mac {mtasts_key} $@ $2 $)
-R$+			$: $1 $| $(mtasts $&{mtasts_key} $: none $)
+R$* $| $*		$: $1 $(mtasts_mac _MTASTS_KEY_ $@ $2 $)
+R$+			$: $1 $| $(mtasts $&_MTASTS_KEY_ $: none $)
 R$* $| none		$@ optional
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
-R$* $| $*		$: <$2> $1 $| $(mtasts $&{mtasts_key}$1 $: none $)
-R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts $&{mtasts_key}.$3 $: none $)
+R$* $| $*		$: <$2> $1 $| $(mtasts $&_MTASTS_KEY_$1 $: none $)
+R<$*> $* . $+ $| none	<$1> $3 $| $(mtasts $&_MTASTS_KEY_.$3 $: none $)
 R<$*> $* $| none	$@ $1
 R$* $| $* <TMPF>	$@ $>mtasts_temp 4.3.0 $| "451 mtasts: policy map _MTASTS_MAP_ is not readable"
 R$* $| $*		$@ $2
@@ -273,7 +283,7 @@ Smtasts_none
 R$+			$: <$&{mtasts_site}> $1
 R<hold> $*		$@ $>mtasts_refuse 4.7.1 $| "451 mtasts: this site requires an MTA-STS policy, and " $1 " has none that is valid"
 # what comes after it in this process must not be taken for permanent as well
-R<refuse> $*		$: <refuse> $1 $(mtasts_mac {mtasts_before} $@ yes $)
+R<refuse> $*		$: <refuse> $1 $(mtasts_mac _MTASTS_BEFORE_ $@ yes $)
 R<refuse> $*		$@ $>mtasts_refuse 5.7.1 $| "554 mtasts: this site requires an MTA-STS policy, and " $1 " has none that is valid"
 R<$*> $*		$@ $2 $| none
 
@@ -293,7 +303,7 @@ R$* $| $*		$#error $@ $1 $: $2
 # Is the policy known, by the map or by mtastsd? Those of a list must all be.
 # in: domain or list; out: the same $| enforce or none; ok: it may pass, or an error
 Smtasts_ask
-R$* : $*		$: <> $1 : $2 $| $>mtasts_asks $1 : $2 $(mtasts_mac {mtasts_tmp} $@ none $)
+R$* : $*		$: <> $1 : $2 $| $>mtasts_asks $1 : $2 $(mtasts_mac _MTASTS_TMP_ $@ none $)
 R<> $* $| $# $*		$#$2
 R<> $* $| $*		$@ $1 $| $2
 R$*			$@ $>mtasts_ask1 $1
@@ -302,12 +312,12 @@ R$*			$@ $>mtasts_ask1 $1
 Smtasts_asks
 R$+ : $+		$: <$2> $>mtasts_ask1 $1
 R<$+> $# $*		$#$2
-R<$+> $* $| enforce	$: <$1> $(mtasts_mac {mtasts_tmp} $@ enforce $)
+R<$+> $* $| enforce	$: <$1> $(mtasts_mac _MTASTS_TMP_ $@ enforce $)
 R<$+> $*		$@ $>mtasts_asks $1
 R$+			$: <> $>mtasts_ask1 $1
 R<> $# $*		$#$1
 R<> $* $| enforce	$@ enforce
-R<> $*			$@ $&{mtasts_tmp}
+R<> $*			$@ $&_MTASTS_TMP_
 
 Smtasts_ask1
 # the rule before the policy: that lookup ends by asking whether the map is whole
@@ -325,7 +335,7 @@ R<optional> $* $| none	$@ $1 $| none
 # check_compat has asked already
 R<$*> $* $| $*		$: <$2,$&i> $2
 R<$&{mtasts_asked}> $*	$@ ok
-R<$*> $*		$: $2 $| _MTASTS_ASK_(`$&{mtasts_via}$1', `odd', `<TMPF>')
+R<$*> $*		$: $2 $| _MTASTS_ASK_(`$&_MTASTS_VIA_$1', `odd', `<TMPF>')
 R$* $| none		$@ $>mtasts_none $1
 # none, but DNS has not confirmed it: that does for others, not where a policy is required
 R$* $| doubt		$: <$&{mtasts_site}> $1 $| wait
@@ -363,15 +373,15 @@ R$* $| $*		$@ $>mtasts_refuse 4.4.3 $| "451 mtasts: policy of " $1 " not known: 
 # of the queue. So when there may have been a failure, what is not known is let pass here and refused there, before MAIL;
 # and what is enforced is checked there already when there are signs of one. mtastsd is told when others wait because of
 # that, and has the queue run soon.
-# {mtasts_call}: the host of the recipients of one session, who are all asked about here before it begins
+# $&_MTASTS_CALL_: the host of the recipients of one session, who are all asked about here before it begins
 Smtasts_begin
 R$*			$: $&h $| $1
-R$&{mtasts_call} $| $*	$@ $1
-R$* $| $*		$: $(mtasts_mac {mtasts_call} $@ $1 $) $&{mtasts_passed} $| $2
-R$+ $| $*		$: $(mtasts_mac {mtasts_before} $@ yes $) $| $2
-R$* $| $*		$: $(mtasts_mac {mtasts_passed} $) $(mtasts_mac {mtasts_other} $) $2
+R$&_MTASTS_CALL_ $| $*	$@ $1
+R$* $| $*		$: $(mtasts_mac _MTASTS_CALL_ $@ $1 $) $&_MTASTS_PASSED_ $| $2
+R$+ $| $*		$: $(mtasts_mac _MTASTS_BEFORE_ $@ yes $) $| $2
+R$* $| $*		$: $(mtasts_mac _MTASTS_PASSED_ $) $(mtasts_mac _MTASTS_OTHER_ $) $2
 R$*			$: $(mtasts_mac {mtasts_late} $@ , $) $(mtasts_mac {mtasts_status} $) $1
-R$*			$: $(mtasts_mac {mtasts_waits} $) $(mtasts_mac {mtasts_beside} $) $1
+R$*			$: $(mtasts_mac _MTASTS_WAITS_ $) $(mtasts_mac _MTASTS_BESIDE_ $) $1
 R$*			$@ $(mtasts_mac {mtasts_text} $) $1
 
 # in: sender $| recipient; out: may the process have met a failure? sure: no, as the run of a queued message begins without
@@ -380,7 +390,7 @@ Smtasts_doubt
 RMAILER-DAEMON $| $*	$@ strong
 R<> $| $*		$@ strong
 R$| $*			$@ strong
-R$*			$: <$&{mtasts_before}> <$&{nbadrcpts}> <$&{deliveryMode}> <$&{ntries}>
+R$*			$: <$&_MTASTS_BEFORE_> <$&{nbadrcpts}> <$&{deliveryMode}> <$&{ntries}>
 R$* <0> $*		$1 <> $2
 # tried before, so this is a run of the queue; a first try may be in the hands of an SMTP session, whatever its mode
 R<> <> <i> <$+>		$@ sure
@@ -396,7 +406,7 @@ R<> $*			$@ ok
 R<$*> $*		$: $>mtasts_route $2
 R$# $*			$#$1
 R$@			$@ ok
-R$+			$: $1 $(mtasts_mac {mtasts_dom} $@ $1 $) $| $>mtasts_ask $1
+R$+			$: $1 $(mtasts_mac _MTASTS_DOM_ $@ $1 $) $| $>mtasts_ask $1
 R$* $| $# $*		$#$2
 R$* $| $* $| enforce	$@ enforce $1
 R$* $| $*		$@ ok $(mtasts_mac {mtasts_asked} $@ $1,$&i $)
@@ -408,22 +418,22 @@ R$* $| $* $| $*		$: $1 $| $2 $| $3 $| $>mtasts_compat $2
 R$* $| $* $| $* $| $# $- $- 5 . $*	$#$4 $5 5.$6
 R$* $| $* $| sure $| $# $*	$#$3
 R$* $| $* $| $* $| $# $*	$: $1 $| $2 $| $>mtasts_wait
-R$* $| $* $| $* $| $+	$: $1 $| $2 $| $3 $| $4 $(mtasts_mac {mtasts_beside} $@ yes $)
-R$* $| $* $| $* $| ok	$: $1 $| $2 $| $(mtasts_mac {mtasts_other} $@ yes $)
+R$* $| $* $| $* $| $+	$: $1 $| $2 $| $3 $| $4 $(mtasts_mac _MTASTS_BESIDE_ $@ yes $)
+R$* $| $* $| $* $| ok	$: $1 $| $2 $| $(mtasts_mac _MTASTS_OTHER_ $@ yes $)
 R$* $| $* $| strong $| enforce $*	$: $1 $| $2 $| $>mtasts_note $3
-R$* $| $* $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_passed} $@ yes $)
+R$* $| $* $| $*		$: $1 $| $2 $(mtasts_mac _MTASTS_PASSED_ $@ yes $)
 
 # What tls_server is to say of a session with this recipient.
 Smtasts_wait
 R$*			$: $(mtasts_mac {mtasts_status} $@ $&{mtasts_status0} $) $(mtasts_mac {mtasts_text} $@ $&{mtasts_text0} $)
-R$*			$@ $(mtasts_mac {mtasts_waits} $@ $&{mtasts_dom} $)
+R$*			$@ $(mtasts_mac _MTASTS_WAITS_ $@ $&_MTASTS_DOM_ $)
 
 # A domain that tls_server is to check: once, and no more of them than macros can carry; the rest is left to tls_rcpt.
 # in: domain
 Smtasts_note
 R$+			$: $1 $| $&{mtasts_late}
-R$+ $| $*		$: $1 $| $2 $(mtasts_mac {mtasts_dom} $@ $1 $)
-R$+ $| $* , $&{mtasts_dom} , $*	$@ noted
+R$+ $| $*		$: $1 $| $2 $(mtasts_mac _MTASTS_DOM_ $@ $1 $)
+R$+ $| $* , $&_MTASTS_DOM_ , $*	$@ noted
 R$+ $| $*		$: $1 $| $2 $| $(mtasts_len $1 $2 $: short $)
 R$+ $| $* $| short	$@ noted $(mtasts_mac {mtasts_late} $@ , $1 $2 $)
 R$*			$@ noted
@@ -439,15 +449,15 @@ R$+			$@ $>mtasts_session $1
 # Of a list it must meet one of the policies that are enforced.
 # in: domain or list; out: met, or ok where nothing is enforced, or an error
 Smtasts_session
-R$* : $*		$@ $>mtasts_sessions $1 : $2 $(mtasts_mac {mtasts_tmp} $)
+R$* : $*		$@ $>mtasts_sessions $1 : $2 $(mtasts_mac _MTASTS_TMP_ $)
 R$*			$@ $>mtasts_session1 $1
 
 Smtasts_sessions
 R$+ : $+		$: <$2> $>mtasts_session1 $1
 R<$+> met		$@ met
-R<$+> $# $*		$: <$1> $(mtasts_mac {mtasts_tmp} $@ yes $)
+R<$+> $# $*		$: <$1> $(mtasts_mac _MTASTS_TMP_ $@ yes $)
 R<$+> $*		$@ $>mtasts_sessions $1
-R$+			$: <$&{mtasts_tmp}> $>mtasts_session1 $1
+R$+			$: <$&_MTASTS_TMP_> $>mtasts_session1 $1
 R<$*> met		$@ met
 R<$*> $# $*		$#$2
 R<yes> $*		$#error $@ $&{mtasts_status0} $: $&{mtasts_text0}
@@ -488,20 +498,20 @@ R$*			$@ nosan
 # mtastsd looks at the TXT record at once (RFC 8461 section 5); its answer changes nothing here.
 # in: domain $| status $| text
 Smtasts_fail
-R$* $| $* $| $*		$: $2 $| $3 $| _MTASTS_ASK_(`:failed:$&{mtasts_via}$1,$&i', `noted', `noted')
+R$* $| $* $| $*		$: $2 $| $3 $| _MTASTS_ASK_(`:failed:$&_MTASTS_VIA_$1,$&i', `noted', `noted')
 R$* $| $* $| $*		$@ $>mtasts_refuse $1 $| $2
 
 # What Scheck_compat has left to us. In a queue run where recipients of domains without a policy share the session, those
 # with one are left to tls_rcpt: the others would wait at each run.
 Smtasts_server
 # the recipients after this session are asked about anew
-R$*			$: <$&{mtasts_mode}> $(mtasts_mac {mtasts_call} $)
+R$*			$: <$&{mtasts_mode}> $(mtasts_mac _MTASTS_CALL_ $)
 # what is only observed is told once, by tls_rcpt
 R<obs>			$@ ok
 R$*			$: <$&{mtasts_text}>
-R<$+>			$: <told> $>mtasts_beside $&{mtasts_waits}
+R<$+>			$: <told> $>mtasts_beside $&_MTASTS_WAITS_
 R<told> $*		$#error $@ $&{mtasts_status} $: $&{mtasts_text}
-R<>			$: <$&{mtasts_other}> <$&{deliveryMode}> <$&{ntries}> $&{mtasts_late}
+R<>			$: <$&_MTASTS_OTHER_> <$&{deliveryMode}> <$&{ntries}> $&{mtasts_late}
 R<yes> <i> <0> $*	$: <> <> <> $1
 R<yes> <i> <$+> $*	$@ ok
 R<$*> <$*> <$*> , $+	$@ $>mtasts_each $4
@@ -520,8 +530,8 @@ R$*			$@ ok
 # A session is refused because of one domain: mtastsd hears of it when others wait as well.
 # in: domain
 Smtasts_beside
-R$*			$: <$&{mtasts_beside}> $1
-R<yes> $+		$: _MTASTS_ASK_(`:beside:$&{mtasts_via}$1,$&i', `noted', `noted')
+R$*			$: <$&_MTASTS_BESIDE_> $1
+R<yes> $+		$: _MTASTS_ASK_(`:beside:$&_MTASTS_VIA_$1,$&i', `noted', `noted')
 R$*			$@
 
 SLocal_check_mail

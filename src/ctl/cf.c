@@ -4,17 +4,23 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "util/ascii.h"
+
 struct line {
 	char kind;        /* 'D', 'O', 'K', 'X', 'Q', 'R', 'S' */
 	const char *name; /* of 'R' the ruleset; borrowed from cf->text */
 	const char *value;
 };
 
+enum { NAME_MAX_LEN = 31, NAMES_MAX = 1024 };
+
 struct cf {
 	char *text; /* the whole file, cut into strings */
 	struct line *lines;
 	size_t n, room;
 	bool has_version; /* V10/Berkeley: every .cf begins so */
+	size_t n_names;
+	char name[NAMES_MAX][NAME_MAX_LEN + 1];
 };
 
 static bool
@@ -160,7 +166,13 @@ parse_line(struct cf *cf, char *line, const char **ruleset)
 		*ruleset = name;
 		return add_line(cf, 'S', name, "");
 	case 'D':
-		return *name != '{' || add_line(cf, 'D', name + 1, split(name + 1, "}"));
+		if (*name == '{')
+			return add_line(cf, 'D', name + 1, split(name + 1, "}"));
+		if (*name == '\0')
+			return true;
+		line[0] = *name; /* a letter, and the value behind it */
+		*name = '\0';
+		return add_line(cf, 'D', line, name + 1);
 	case 'R':
 		return add_line(cf, 'R', *ruleset, name);
 	case 'V':
@@ -168,6 +180,37 @@ parse_line(struct cf *cf, char *line, const char **ruleset)
 		return true;
 	default:
 		return true;
+	}
+}
+
+static void
+note_name(struct cf *cf, const char *text, size_t len)
+{
+	char name[NAME_MAX_LEN + 1];
+
+	if (len > NAME_MAX_LEN)
+		len = NAME_MAX_LEN;
+	memcpy(name, text, len);
+	name[len] = '\0';
+	for (size_t i = 0; i < cf->n_names; i++)
+		if (strcasecmp(cf->name[i], name) == 0)
+			return;
+	if (cf->n_names < NAMES_MAX)
+		memcpy(cf->name[cf->n_names++], name, len + 1);
+}
+
+/* {name} wherever it stands; {2,3} is a regular expression's. */
+static void
+note_names(struct cf *cf, const char *line)
+{
+	while ((line = strchr(line, '{')) != NULL) {
+		size_t len = 0;
+
+		line++;
+		while (ascii_alnum((unsigned char)line[len]) || line[len] == '_')
+			len++;
+		if (len > 0 && line[len] == '}' && !ascii_digit((unsigned char)line[0]))
+			note_name(cf, line, len);
 	}
 }
 
@@ -179,6 +222,7 @@ parse_lines(struct cf *cf)
 
 	while ((line = next_line(&rest)) != NULL) {
 		cut_comments(line);
+		note_names(cf, line);
 		if (!parse_line(cf, line, &ruleset))
 			return false;
 	}
@@ -394,7 +438,13 @@ cf_next_name(const struct cf *cf, enum cf_kind kind, size_t *at)
 const char *
 cf_macro(const struct cf *cf, const char *name)
 {
-	return last_value(cf, 'D', name, strcasecmp);
+	return last_value(cf, 'D', name, name[1] == '\0' ? strcmp : strcasecmp);
+}
+
+const char *
+cf_next_macro_name(const struct cf *cf, size_t *at)
+{
+	return *at < cf->n_names ? cf->name[(*at)++] : NULL;
 }
 
 bool

@@ -74,6 +74,10 @@ const char *cf_next_name(const struct cf *cf, enum cf_kind kind, size_t *at);
 /* The value of a macro with a long name (D{name}value); NULL: not defined. */
 const char *cf_macro(const struct cf *cf, const char *name);
 
+/* The next macro or class name in braces, without them, from *at (0 at first) on; each once, as
+ * Sendmail compares them, in any case. NULL: no more. */
+const char *cf_next_macro_name(const struct cf *cf, size_t *at);
+
 /* True when a list such as "a, b;c" has the word. */
 bool cf_list_has(const char *list, const char *word);
 

@@ -59,6 +59,8 @@ static const struct check {
 	"restart Sendmail"},
     {"once", "nothing of ours is defined a second time", check_defined_once, NEEDS_CF,
 	"take the second definition out of sendmail.mc, or the second FEATURE line"},
+    {"names", "Sendmail has room for all macro names, and ours are ours alone", check_names_fit,
+	NEEDS_CF, "take features out of sendmail.mc, or macros of the site's own"},
     {"version", "sendmail.cf was made by this version of FEATURE(`mtasts')", check_same_version,
 	NEEDS_CF, "make -C /etc/mail, restart Sendmail; sendmail.mc:\n@"},
     {"helper-maps", "the maps that our rules need are there", check_maps_whole, NEEDS_CF,

@@ -8,6 +8,25 @@
 #include "ctl/feature.h"
 #include "site/sock.h"
 
+enum { NAMES_ROOM = 95 };
+
+/* What FEATURE(`mtasts') has one letter for. */
+#define FEATURE_LETTERS "DEGIJKNPQT"
+
+#define SENDMAIL_NAMES \
+	"addr_type", "alg_bits", "auth_authen", "auth_author", "auth_ssf", "auth_type", \
+	    "bodytype", "cert_altnames", "cert_fp", "cert_issuer", "cert_md5", "cert_subject", \
+	    "cipher_bits", "cipher", "client_addr", "client_connections", "client_flags", \
+	    "client_name", "client_port", "client_ptr", "client_rate", "client_resolve", \
+	    "cn_issuer", "cn_subject", "currHeader", "daemon_addr", "daemon_family", \
+	    "daemon_flags", "daemon_info", "daemon_name", "daemon_port", "deliveryMode", \
+	    "dsn_envid", "dsn_notify", "dsn_ret", "envid", "hdr_name", "hdrlen", "if_addr_out", \
+	    "if_addr", "if_family_out", "if_family", "if_name_out", "if_name", "load_avg", \
+	    "mail_addr", "mail_from", "mail_host", "mail_mailer", "msg_id", "msg_size", \
+	    "nbadrcpts", "nrcpts", "ntries", "persistentMacros", "quarantine", "queue_interval", \
+	    "rcpt_addr", "rcpt_host", "rcpt_mailer", "sendmailMTACluster", "server_addr", \
+	    "server_name", "sts_sni", "time", "tls_version", "total_rate", "verify"
+
 enum { ADDRESS_MAX = 256, MAP_FILE_MAX = 4096, NAME_MAX_LEN = 64 }; /* bytes */
 
 /* ---- what is compared ---- */
@@ -146,11 +165,53 @@ check_defined_once(const struct doctor_facts *f, struct errmsg *found)
 	       none_twice(f, CF_RULESET, found);
 }
 
+/* Those of Sendmail 8.17 and 8.18 themselves: some are made when they are first needed, in the
+ * middle of a delivery. */
+static bool
+is_sendmails(const char *name)
+{
+	static const char *const own[] = {SENDMAIL_NAMES};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (strcasecmp(own[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* Sendmail's MAXMACROID leaves so many names for macros and classes; one more, and a delivery that
+ * needs it ends as "Internal error", which is a bounce. */
+bool
+check_names_fit(const struct doctor_facts *f, struct errmsg *found)
+{
+	static const char letters[] = FEATURE_LETTERS;
+	size_t n = sizeof((const char *const[]){SENDMAIL_NAMES}) / sizeof(char *);
+	const char *name;
+
+	for (size_t at = 0; (name = cf_next_macro_name(f->cf, &at)) != NULL;)
+		n += !is_sendmails(name);
+	if (n > NAMES_ROOM) {
+		errmsg_set(found,
+		    "%s: %zu names in braces, Sendmail's own with them; it has room for %d",
+		    f->cf_path, n, NAMES_ROOM);
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(letters) - 1; i++) {
+		char letter[] = {letters[i], '\0'};
+
+		if (cf_macro(f->cf, letter) == NULL)
+			continue;
+		errmsg_set(found, "%s: D%s: our rules use that letter", f->cf_path, letter);
+		return false;
+	}
+	return true;
+}
+
 /* The file that m4 read is known by its checksum: other versions have other rules. */
 bool
 check_same_version(const struct doctor_facts *f, struct errmsg *found)
 {
-	const char *theirs = cf_macro(f->cf, "mtasts_feature");
+	const char *map = cf_map(f->cf, "mtasts_feature");
+	const char *theirs = map == NULL || strncmp(map, "null ", 5) != 0 ? NULL : map + 5;
 
 	if (theirs == NULL)
 		errmsg_set(

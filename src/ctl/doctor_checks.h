@@ -15,8 +15,8 @@ bool doctor_without_daemon(const struct doctor_facts *facts);
 doctor_check_fn check_cf_readable, check_submit_readable, check_rules_whole, check_maps_whole,
     check_map_agrees, check_live_agrees, check_milter_agrees, check_macros_sent, check_compat_first,
     check_rcpt_first, check_sni_sent, check_cache_off, check_cnames_kept, check_submit_cnames_kept,
-    check_altnames_read, check_no_stock_sts, check_defined_once, check_same_version,
-    check_client_tls, check_queue_time, check_filter_time, check_nudges;
+    check_altnames_read, check_no_stock_sts, check_defined_once, check_names_fit,
+    check_same_version, check_client_tls, check_queue_time, check_filter_time, check_nudges;
 
 doctor_check_fn check_ca_set, check_run_as_reads, check_user_exists, check_map_dir_closed,
     check_map_closed, check_daemon_there, check_maps_in_step, check_enforcing, check_lookup_there,

@@ -15,7 +15,7 @@
  * can change one. */
 static const char *const good_cf[] = {
     "V10/Berkeley",
-    "D{mtasts_feature}" FEATURE_MARK,
+    "Kmtasts_feature null " FEATURE_MARK,
     "Sall\nR$*\t$: $>mtasts_route $>mtasts_known $>mtasts_refuse $>mtasts_temp $>mtasts_ask $>mtasts_begin "
     "$>mtasts_doubt $>mtasts_session $>mtasts_server $>mtasts_each $>mtasts_compat $>mtasts_san "
     "$>mtasts_fail $>mtasts_wait $>mtasts_note $>\"mtasts_beside\" $1 $(mtastsq $1 $) "
@@ -266,8 +266,9 @@ what_was_undone_later_is_named(void **state UNUSED)
 		"Xmtasts, S=local:/run/mtasts/milter.sock\nXmtasts, "
 		"S=local:/run/mtasts/milter.sock",
 		"", "once"},
-	    {"D{mtasts_feature}", "D{mtasts_feature}1", "", "version"},
-	    {"D{mtasts_feature}", "", "", "version"},
+	    {"Kmtasts_feature", "Kmtasts_feature null 1", "", "version"},
+	    {"Kmtasts_feature", "", "", "version"},
+	    {NULL, NULL, "DJsomething", "names"},
 	    {NULL, NULL, "O ClientPortOptions=Family=inet, M=hS", "client-tls"},
 	    {NULL, NULL, "O Timeout.queuereturn=20m", "queue-time"},
 	    {NULL, NULL, "O Timeout.queuereturn.urgent=1800s", "queue-time"},
