@@ -3,31 +3,13 @@
 #include <stdio.h>
 
 #include "ctl/command.h"
-#include "util/when.h"
+#include "site/describe.h"
 
 /* JSON null for the empty text. */
 static json_t *
 text_or_null(const char *text)
 {
 	return command_text(text[0] != '\0' ? text : NULL);
-}
-
-static json_t *
-time_or_null(time_t t)
-{
-	char text[WHEN_RFC3339_MAX];
-
-	return t == 0 ? json_null() : json_string(when_print(t, text));
-}
-
-static json_t *
-text_array(size_t n, char *const *text)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(array, command_text(text[i]));
-	return array;
 }
 
 static const char *
@@ -47,8 +29,8 @@ cert_json(const struct cert *cert, time_t now)
 		json_array_append_new(names, command_text(cert->name[i]));
 	return json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:b}", "subject",
 	    text_or_null(cert->subject), "issuer", text_or_null(cert->issuer), "names", names,
-	    "more_names", (json_int_t)cert->more, "not_before", time_or_null(cert->not_before),
-	    "not_after", time_or_null(cert->not_after), "days_left",
+	    "more_names", (json_int_t)cert->more, "not_before", describe_time(cert->not_before),
+	    "not_after", describe_time(cert->not_after), "days_left",
 	    (json_int_t)((cert->not_after - now) / WHEN_DAY_S), "names_host", cert->names_host);
 }
 
@@ -95,9 +77,9 @@ policy_json(const struct survey_domain *d)
 	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "mode",
 	    command_text(p != NULL ? mode_name(p->mode) : NULL), "max_age",
 	    p != NULL ? json_integer(p->max_age_s) : json_null(), "mx",
-	    p != NULL ? text_array(p->n_mx, p->mx) : json_array(), "errors",
-	    text_array(d->findings.n_errors, d->findings.errors), "warnings",
-	    text_array(d->findings.n_warnings, d->findings.warnings));
+	    p != NULL ? command_texts(p->n_mx, p->mx) : json_array(), "errors",
+	    command_texts(d->findings.n_errors, d->findings.errors), "warnings",
+	    command_texts(d->findings.n_warnings, d->findings.warnings));
 }
 
 static json_t *

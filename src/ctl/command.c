@@ -46,3 +46,13 @@ command_text(const char *text)
 	free(copy);
 	return string;
 }
+
+json_t *
+command_texts(size_t n, char *const *text)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, command_text(text[i]));
+	return array;
+}

@@ -45,4 +45,7 @@ int command_print_json(const struct invocation *inv, json_t *object);
  */
 json_t *command_text(const char *text);
 
+/* An array of such strings. */
+json_t *command_texts(size_t n, char *const *text);
+
 #endif

@@ -116,24 +116,15 @@ command_parse_record(const struct invocation *inv)
 }
 
 static json_t *
-text_array(size_t n, char *const *text)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(array, command_text(text[i]));
-	return array;
-}
-
-static json_t *
 lint_json(const struct policy *p, const struct findings *f)
 {
-	json_t *mx = p != NULL ? text_array(p->n_mx, p->mx) : json_array();
+	json_t *mx = p != NULL ? command_texts(p->n_mx, p->mx) : json_array();
 
 	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "valid", p != NULL, "mode",
 	    command_text(p != NULL ? mode_name(p->mode) : NULL), "max_age",
 	    p != NULL ? json_integer(p->max_age_s) : json_null(), "mx", mx, "errors",
-	    text_array(f->n_errors, f->errors), "warnings", text_array(f->n_warnings, f->warnings));
+	    command_texts(f->n_errors, f->errors), "warnings",
+	    command_texts(f->n_warnings, f->warnings));
 }
 
 static void

@@ -2,7 +2,6 @@
  * mtasts-milter: starts discovery at RCPT, waits a little at end-of-message, tags;
  * mtasts-milter(8).
  */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,25 +14,12 @@
 
 #include "milter/filter.h"
 #include "milter/quarantine.h"
+#include "site/arguments.h"
 #include "site/config.h"
 #include "site/notify.h"
 #include "site/privs.h"
 #include "site/sock.h"
 #include "util/log.h"
-
-static const char help[] = "usage: mtasts-milter [-c FILE] [-t]\n"
-			   "  -c, --config=FILE   read FILE (default: " CONFIG_FILE ")\n"
-			   "  -t, --test          test the configuration and exit\n"
-			   "  -h, --help          print this and exit\n"
-			   "  -V, --version       print the version and exit\n";
-
-static const struct option longopts[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"test", no_argument, NULL, 't'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
-};
 
 /* Makes the directory of a unix socket for the user, when there is none; root only. */
 static bool
@@ -123,31 +109,8 @@ run(const char *path, bool test)
 int
 main(int argc, char **argv)
 {
-	const char *path = CONFIG_FILE;
-	bool test = false;
-	int ch;
+	struct arguments arguments;
+	int code = arguments_read("mtasts-milter", argc, argv, &arguments);
 
-	while ((ch = getopt_long(argc, argv, "c:thV", longopts, NULL)) != -1)
-		switch (ch) {
-		case 'c':
-			path = optarg;
-			break;
-		case 't':
-			test = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EX_OK;
-		case 'V':
-			puts("mtasts-milter " PACKAGE_VERSION);
-			return EX_OK;
-		default:
-			fputs("try 'mtasts-milter --help'\n", stderr);
-			return EX_USAGE;
-		}
-	if (optind < argc) {
-		fputs("mtasts-milter: takes no arguments; try 'mtasts-milter --help'\n", stderr);
-		return EX_USAGE;
-	}
-	return run(path, test);
+	return code == ARGUMENTS_RUN ? run(arguments.conf, arguments.test) : code;
 }

@@ -4,7 +4,6 @@
  * id and the first lines of the MTA's own files, and nothing that comes from the network.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 
 #include "release/requests.h"
 #include "release/unquarantine.h"
+#include "site/arguments.h"
 #include "site/notify.h"
 #include "site/privs.h"
 #include "site/sock.h"
@@ -23,20 +23,6 @@
 #include "util/when.h"
 
 enum { SWEEP_MS = 30000 }; /* between two looks for messages that nobody has released in time */
-
-static const char help[] = "usage: mtasts-release [-c FILE] [-t]\n"
-			   "  -c, --config=FILE   read FILE (default: " CONFIG_FILE ")\n"
-			   "  -t, --test          test the configuration and exit\n"
-			   "  -h, --help          print this and exit\n"
-			   "  -V, --version       print the version and exit\n";
-
-static const struct option longopts[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"test", no_argument, NULL, 't'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {NULL, 0, NULL, 0},
-};
 
 static volatile sig_atomic_t stopping;
 
@@ -160,31 +146,8 @@ run(const char *path, bool test)
 int
 main(int argc, char **argv)
 {
-	const char *path = CONFIG_FILE;
-	bool test = false;
-	int ch;
+	struct arguments arguments;
+	int code = arguments_read("mtasts-release", argc, argv, &arguments);
 
-	while ((ch = getopt_long(argc, argv, "c:thV", longopts, NULL)) != -1)
-		switch (ch) {
-		case 'c':
-			path = optarg;
-			break;
-		case 't':
-			test = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return EX_OK;
-		case 'V':
-			puts("mtasts-release " PACKAGE_VERSION);
-			return EX_OK;
-		default:
-			fputs("try 'mtasts-release --help'\n", stderr);
-			return EX_USAGE;
-		}
-	if (optind < argc) {
-		fputs("mtasts-release: takes no arguments; try 'mtasts-release --help'\n", stderr);
-		return EX_USAGE;
-	}
-	return run(path, test);
+	return code == ARGUMENTS_RUN ? run(arguments.conf, arguments.test) : code;
 }
