@@ -23,7 +23,7 @@ import isolate
 CACHE = os.environ.get("MTASTS_LAB_CACHE", "/var/cache/mtasts-lab")
 WORLD = "bookworm"  # the suite of the world; our programs come for it from a build directory of the host
 BASE = ["eatmydata", "ca-certificates", "openssl", "procps"]
-SENDER = ["sendmail-bin", "sendmail-cf", "sendmail-base", "m4", "make", "db5.3-util"]
+SENDER = ["sendmail-bin", "sendmail-cf", "sendmail-base", "m4", "make", "db5.3-util", "libsasl2-modules", "sasl2-bin"]
 SUITES = {
     "bookworm": {
         "sender": SENDER + ["libevent-2.1-7", "libevent-pthreads-2.1-7", "libc-ares2", "libcurl4", "liblmdb0", "libdb5.3",

@@ -32,15 +32,17 @@ def choice(lab, setup):
     rules.table(COMPAT, [(NOTHING | SENDER, "u@fresh.test", PASSED), (NOTHING | SENDER, "u@site.test", HOLD)])
 
 
-# What AUTH would leave in {auth_authen}, for all who come by the third listener.
-LISTENERS = ["DAEMON_OPTIONS(`Family=inet, Name=MSA, Port=587, Addr=127.0.0.1')dnl", "DAEMON_OPTIONS(`Family=inet, Name=Auth, Port=2525, Addr=127.0.0.1')dnl", "LOCAL_CONFIG", "Klab macro",
-             "LOCAL_RULESETS", "SLocal_check_relay", "R$*\t\t\t$: <$&{daemon_name}> $1", "R<Auth> $*\t\t$: <> $1 $(lab {auth_authen} $@ bob@corp.test $)", "R<$*> $*\t\t$: $2"]
+LISTENERS = ["DAEMON_OPTIONS(`Family=inet, Name=MSA, Port=587, Addr=127.0.0.1')dnl"]
+AUTH = ["define(`confAUTH_MECHANISMS', `PLAIN')dnl", "TRUST_AUTH_MECH(`PLAIN')dnl"]
+BOBS = ("bob@corp.test", "his password")
 
 
-def by(lab, port, sender, *rcpts):
+def by(lab, port, sender, *rcpts, login=None):
     """One message through a listener; its Message-ID."""
     msgid = lab.sender.new_id()
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.sender.test", timeout=30) as smtp:
+        if login:
+            smtp.login(*login)
         smtp.sendmail(sender, list(rcpts), lab.sender.message(rcpts, msgid, sender).encode())
     lab.sender.accepted[msgid] = list(rcpts)
     lab.sender.wait_tried(msgid)
@@ -53,7 +55,9 @@ def sets(lab, setup):
     plain = 'milter { wait = "0s" }\n' + NO_NUDGE
     setup.settings = plain + 'rules "partners" {\n user = {"Bob@corp.test"}\n sender = {"partner.test"}\n listener = {"MSA"}\n' \
         ' domain "*" { policy = require }\n domain "free.test" { policy = disable }\n domain "mute.test" { policy = require unmet = refuse }\n}\nhold_max = "2s"\n'
-    setup.start(lab, mc=LISTENERS)
+    lab.sender_machine.put("/etc/sasl2/Sendmail.conf", "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN\n")
+    lab.sender_machine.run(["saslpasswd2", "-p", "-c", "-u", "corp.test", "bob"], stdin=BOBS[1])
+    setup.start(lab, mc=LISTENERS + AUTH)
     for name, kind in (("none.test", "good"), ("good.test", "good"), ("free.test", "selfsigned")):
         domain = lab.domain(name, kind, server="sink")
         if name != "none.test":
@@ -64,7 +68,7 @@ def sets(lab, setup):
     under = dict(zip(to, ("queued", "delivered", "delivered")))
     other = dict(zip(to, ("delivered", "delivered", "queued")))
     want = {by(lab, 25, "alice@sender.test", *to): other, by(lab, 25, "x@partner.test", *to): under, by(lab, 587, "carol@sender.test", *to): under,
-            by(lab, 2525, "alice@sender.test", *to): under, by(lab, 25, "bob@sender.test", *to): other}
+            by(lab, 25, "alice@sender.test", *to, login=BOBS): under, by(lab, 25, "bob@sender.test", *to): other}
     lab.domain("mute.test", server="sink")
     lab.dns.servfail("_mta-sts.mute.test")
     mute = {by(lab, 25, sender, "u@mute.test"): state for sender, state in (("alice@sender.test", "delivered"), ("x@partner.test", "queued"))}
