@@ -41,6 +41,13 @@ cause_of(const char *reason)
 	return CAUSE_OURS;
 }
 
+enum cause
+cause_of_quarantine(const char *reason)
+{
+	return strncmp(reason, REASON_PREFIX, strlen(REASON_PREFIX)) == 0 ? CAUSE_QUARANTINE
+									  : CAUSE_ISOLATED;
+}
+
 bool
 cause_domain(const char *reason, char out[DOMAIN_MAX + 1])
 {
@@ -65,6 +72,7 @@ cause_name(enum cause cause)
 	    [CAUSE_MAP] = "policy map",
 	    [CAUSE_OURS] = "policy",
 	    [CAUSE_QUARANTINE] = "quarantine",
+	    [CAUSE_ISOLATED] = "other quarantine",
 	    [CAUSE_SYSTEM] = "system error",
 	    [CAUSE_OTHER] = "other"};
 
@@ -74,7 +82,8 @@ cause_name(enum cause cause)
 bool
 cause_is_ours(enum cause cause)
 {
-	return cause != CAUSE_UNTRIED && cause != CAUSE_SYSTEM && cause != CAUSE_OTHER;
+	return cause != CAUSE_UNTRIED && cause != CAUSE_ISOLATED && cause != CAUSE_SYSTEM &&
+	       cause != CAUSE_OTHER;
 }
 
 static json_t *
@@ -130,6 +139,10 @@ cause_answer(enum cause cause, const struct cause_facts *f)
 	case CAUSE_QUARANTINE:
 		return json_string(
 		    "It is in quarantine, where mtasts-milter put it until the policies of its domains are known; mtasts-release lets it out.");
+	case CAUSE_ISOLATED:
+		return json_sprintf(
+		    "It is in quarantine, where somebody else put it, not mtasts: %s. No run of the queue tries it.",
+		    f->reason);
 	case CAUSE_UNTRIED:
 		return json_sprintf(
 		    "It has not been tried yet, or no reason was noted: the next run of the queue tries it; Sendmail sends it back at %s.",
@@ -162,6 +175,11 @@ cause_advice(enum cause cause, const struct cause_facts *f)
 		return json_sprintf(
 		    "The other side has to mend it: see mtastsctl check %s. To deliver against its policy: domain \"%s\" { policy = disable } in mtasts.conf and SIGHUP.",
 		    domain, domain);
+	case CAUSE_QUARANTINE:
+		return json_string(
+		    "Nothing, mostly: seconds. mtastsctl held tells what is waited for, mtastsctl doctor whether mtasts-release runs.");
+	case CAUSE_ISOLATED:
+		return json_string("mailq -qQ lists it; sendmail(8) tells of -Q and -qQ.");
 	case CAUSE_MAP:
 	case CAUSE_SYSTEM:
 		return json_string("mtastsctl doctor, as root, finds what is wrong.");

@@ -18,12 +18,17 @@ enum cause {
 	CAUSE_MAP,        /* the policy map could not be used */
 	CAUSE_OURS,       /* another text of our rules */
 	CAUSE_QUARANTINE, /* held by mtasts-milter */
+	CAUSE_ISOLATED,   /* quarantined by somebody else */
 	CAUSE_SYSTEM,     /* a system error, whose true reason only the log has */
 	CAUSE_OTHER       /* not ours */
 };
 
 /* The reason of an M line of a queue file. */
 enum cause cause_of(const char *reason);
+
+/* The reason of a q line: the message is in quarantine. */
+enum cause cause_of_quarantine(const char *reason);
+
 const char *cause_name(enum cause cause); /* "untried", ... */
 
 /*

@@ -282,8 +282,8 @@ explain_rcpt(const struct invocation *inv, struct knowledge *k, const struct mes
     const struct qf_rcpt *rcpt)
 {
 	const char *reason = *rcpt->reason != '\0' ? rcpt->reason : m->qf.reason;
-	bool quarantined = strncmp(m->qf.quarantine, "mtasts: ", strlen("mtasts: ")) == 0;
-	enum cause cause = quarantined ? CAUSE_QUARANTINE : cause_of(reason);
+	bool quarantined = *m->qf.quarantine != '\0';
+	enum cause cause = quarantined ? cause_of_quarantine(m->qf.quarantine) : cause_of(reason);
 	char named[DOMAIN_MAX + 1];
 	const char *domain = waits_for(m, rcpt, reason, named);
 	json_t *entry = *domain == '\0' ? json_null() : entry_of(inv, k, domain);

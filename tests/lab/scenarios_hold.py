@@ -69,6 +69,9 @@ def quarantine(lab, setup):
     reason = lab.log.wait(r"%s: milter=mtasts, quarantine=" % lab.sender.qid(both))
     assert reason.endswith("quarantine=mtasts: policy of slow.test, later.test not known yet"), reason
     lab.log.wait(r"mtasts-milter.*qid=%s hold=queue instead=quarantine why=.in another quarantine" % lab.sender.qid(others))
+    for msgid, cause, ours in ((both, "quarantine", 3), (taken, "other quarantine", 0)):
+        story = lab.ours.ctl("explain", lab.sender.qid(msgid))
+        assert story["ours"] == ours and {rcpt["cause"] for rcpt in story["recipients"]} == {cause}, story
     lab.sender.run_queue()
     assert not lab.sinks.used(), "nobody has got any of it: %s" % lab.sinks.used()
     lab.ours.wait_verdict("slow.test", "enforce")

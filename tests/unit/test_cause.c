@@ -87,6 +87,9 @@ the_answer_says_what_is_waited_for_and_until_when(void **state UNUSED)
 	    {CAUSE_OTHER, "none", "", true,
 		"another reason, not for mtasts. Sendmail noted: REASON", NULL},
 	    {CAUSE_OTHER, NULL, NULL, false, "sent back at GIVES-UP", NULL},
+	    {CAUSE_QUARANTINE, "undecided", "", true, "mtasts-release lets it out", "held"},
+	    {CAUSE_ISOLATED, NULL, NULL, true, "somebody else put it, not mtasts: REASON",
+		"mailq -qQ"},
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
