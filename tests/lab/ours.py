@@ -59,8 +59,8 @@ class Ours:
         self.machine, self.daemon, self.milter, self.release, self._expected_end = machine, None, None, None, set()
         self.prefix, self.environment = [], {}  # a command that starts the programs, and what they find in their environment
         if tree.endswith(".deb"):
-            shutil.copy(tree, machine.file("/root"))
-            machine.run(["dpkg", "--install", "/root/" + os.path.basename(tree)])
+            shutil.copy(tree, machine.file("/var/tmp"))
+            machine.run(["dpkg", "--install", "/var/tmp/" + os.path.basename(tree)])
         elif is_build:
             stage(tree, machine.path)
         else:

@@ -146,8 +146,8 @@ class Package(Setup):
         """Put the package and the one of the next version into /root; returns both paths there."""
         first = os.environ["MTASTS_LAB_TREE"]
         for path in (first, *glob.glob(os.path.dirname(first) + "/next/*.deb")):
-            shutil.copy(path, machine.file("/root"))
-        return sorted(("/root/" + name for name in os.listdir(machine.file("/root")) if name.endswith(".deb")), key=len)
+            shutil.copy(path, machine.file("/var/tmp"))
+        return sorted(("/var/tmp/" + name for name in os.listdir(machine.file("/var/tmp")) if name.endswith(".deb")), key=len)
 
     def boot(self, machine):
         """Start it by systemd, or, where that cannot run, as a host of sysv-rc. Returns how."""
