@@ -55,7 +55,7 @@ def world(lab):
     return good, bad, plain
 
 
-@scenario(package="newcomer: from apt install to enforced mail and a passed selftest, with nothing typed but what the package says; every step timed", seconds=300)
+@scenario(package="newcomer: from apt install to enforced mail and a passed selftest, with nothing typed but what the package says; every step timed; then a site without daemon, by the timer", seconds=300)
 def newcomer(lab, setup):
     machine = lab.sender_machine
     good, bad, plain = world(lab)
@@ -90,6 +90,25 @@ def newcomer(lab, setup):
     assert completed == "good.test", completed
     session.say("done, in less than ten minutes")
     assert time.monotonic() - session.began < 600
+    if how == "systemd":
+        by_timer(lab, machine)
+
+
+def by_timer(lab, machine):
+    """The units of a site without daemon, as systemd runs them: what waits in the queue becomes known."""
+    machine.run(["systemctl", "stop", "mtastsd"])
+    late = lab.domain("late.test")
+    lab.policies([late])
+    sent = tried_each(lab, [late])
+    compare(states(lab, sent), {"late.test": "queued"})
+    machine.run(["systemctl", "start", "mtasts-refresh.timer"])
+    wait.until("the timer has run it", lambda: "enforce" in machine.run(["mtastsctl", "explain", "late.test"], check=False).stdout, 20, every=0.2)
+    wait.until("it has ended", lambda: machine.run(["systemctl", "is-active", "mtasts-refresh"], check=False).stdout.strip() == "inactive", 20, every=0.2)
+    assert machine.run(["systemctl", "show", "-p", "Result", "--value", "mtasts-refresh"]).stdout.strip() == "success"
+    strange = machine.run(["find", "/var/lib/mtasts", "-mindepth", "1", "!", "-user", "mtasts"]).stdout
+    assert not strange, strange
+    lab.sender.run_queue()
+    compare(states(lab, sent), {"late.test": "delivered"})
 
 
 class Stream:

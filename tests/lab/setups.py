@@ -143,7 +143,7 @@ class Package(Setup):
         self.cgroup.remove()
 
     def bring(self, machine):
-        """Put the package and the one of the next version into /root; returns both paths there."""
+        """Put the package and the one of the next version on the machine; returns both paths there."""
         first = os.environ["MTASTS_LAB_TREE"]
         for path in (first, *glob.glob(os.path.dirname(first) + "/next/*.deb")):
             shutil.copy(path, machine.file("/var/tmp"))
